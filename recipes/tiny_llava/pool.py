@@ -1,0 +1,102 @@
+"""A pool of training scenes in memory: pixels, dense patch labels and packed questions."""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grip_vlm import benchmarks
+from grip_vlm.scenes import Item, Scene, compose
+from grip_vlm.scenes.compose import GRID, SIZE
+from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
+
+COLOUR = {name: 1 + i for i, name in enumerate(COLOURS)}
+SHAPE = {name: 1 + i for i, name in enumerate(SHAPES)}
+LETTER = {name: 1 + i for i, name in enumerate(LETTERS)}
+FRAME = 23
+# What every patch is taught to say about itself and about what it belongs to: name -> number of classes (0 is nothing).
+DENSE = {
+    "kind": 24,
+    "colour": 7,
+    "digit1": 11,
+    "digit2": 11,
+    "digit3": 11,
+    "digit4": 11,
+    "partner_shape": 7,
+    "partner_colour": 7,
+    "partner_letter": 7,
+}
+
+
+@dataclass
+class Pool:
+    images: NDArray[np.uint8]  # (n, 112, 112, 3)
+    dense: NDArray[np.uint8]  # (n, 196, len(DENSE))
+    scenes: list[Scene]  # without pixels
+
+
+def _partner_labels(scene: Scene, item: Item) -> tuple[int, int, int]:
+    other = scene.partner(item)
+    if other is None:
+        return 0, 0, 0
+    if other.kind == "shape":
+        return SHAPE[other.name], COLOUR[str(other.colour)], 0
+    return 0, 0, LETTER[other.name] if other.kind == "label" else 0
+
+
+def dense_labels(scene: Scene) -> NDArray[np.uint8]:
+    """One row of DENSE classes per patch, (196, len(DENSE)); frames are labelled on the ring around their number."""
+    labels = np.zeros((GRID, GRID, len(DENSE)), dtype=np.uint8)
+    for item in scene.items:
+        rows, columns = slice(item.row, item.row + 2), slice(item.column, item.column + item.width)
+        colour = 0 if item.colour is None else COLOUR[item.colour]
+        partner = _partner_labels(scene, item)
+        if item.kind == "number":
+            digits = [1 + int(digit) for digit in item.name]
+            row = [0, colour, *digits, *(0,) * (4 - len(digits)), *partner]
+            if colour:
+                ring = labels[item.row - 1 : item.row + 3, item.column - 1 : item.column + item.width + 1]
+                ring[ring[..., 0] == 0] = [FRAME, *row[1:]]
+            labels[rows, columns] = row
+            labels[rows, columns, 0] = 7 + np.repeat([int(digit) for digit in item.name], 2)
+        else:
+            kind = SHAPE[item.name] if item.kind == "shape" else 16 + LETTER[item.name]
+            labels[rows, columns] = [kind, colour, 0, 0, 0, 0, *partner]
+    return labels.reshape(GRID * GRID, -1)
+
+
+def _some(split: str, start: int, count: int) -> Pool:
+    images = np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
+    dense = np.empty((count, GRID * GRID, len(DENSE)), dtype=np.uint8)
+    scenes = []
+    for i in range(count):
+        scene = compose(split, start + i)
+        images[i], dense[i] = np.asarray(scene.image), dense_labels(scene)
+        scenes.append(Scene(None, scene.items, scene.layout))  # type: ignore[arg-type]
+    return Pool(images, dense, scenes)
+
+
+def make_pool(split: str, count: int, workers: int = 2, chunk: int = 1000) -> Pool:
+    """Scenes 0 .. count-1 of a split, composed on `workers` processes."""
+    starts = range(0, count, chunk)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_some, split, start, min(chunk, count - start)) for start in starts]
+        parts = [job.result() for job in jobs]
+    return Pool(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.dense for part in parts]),
+        [scene for part in parts for scene in part.scenes],
+    )
+
+
+def questions(scene: Scene, rng: np.random.Generator, tries: int = 24) -> list[benchmarks.Question]:
+    """Distinct questions about one scene from all the benchmarks that can ask it, in random order."""
+    names = [name for name in benchmarks.names() if scene.layout in benchmarks.load(name).LAYOUTS]
+    asked: dict[str, benchmarks.Question] = {}
+    for _ in range(tries):
+        question = benchmarks.load(names[rng.integers(len(names))]).ask(scene, rng)
+        if question is not None:
+            asked.setdefault(question.text, question)
+    return list(asked.values())

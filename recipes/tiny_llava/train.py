@@ -1,0 +1,279 @@
+"""Train tiny-llava from nothing: dense vision tower, language model on its frozen features, then everything together.
+
+    python recipes/tiny_llava/train.py --out runs/tiny_llava
+
+Resumable: started again with the same flags it goes on where it was stopped.
+"""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from build import build_model, build_processor
+from muon import Muon
+from packing import IGNORE, Packed, Packer, packed_logits
+from pool import DENSE, Pool, make_pool
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import LlavaForConditionalGeneration
+
+from grip_vlm import benchmarks
+from grip_vlm.resume import has_state, load_state, save_state, write_text
+from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
+
+
+@dataclass
+class Config:
+    out: Path
+    """folder for the checkpoint and the training state"""
+    scenes: int = 30_000
+    """training scenes composed once; questions about them are drawn anew at every step"""
+    tower_steps: int = 1300
+    language_steps: int = 1500
+    joint_steps: int = 150
+    batch: int = 32
+    text_length: int = 192
+    """packed question tokens per image"""
+    few: int = 80
+    """visual tokens per image while the language model is trained alone"""
+    seed: int = 0
+    save_every: int = 100
+
+
+def fast() -> torch.autocast:
+    """bf16 autocast where the processor multiplies bf16 in hardware; elsewhere it would be many times slower."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
+
+
+def schedule(step: int, steps: int, warmup: int = 150) -> float:
+    """Linear rise, then cosine to 2 %."""
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def pixels(images: np.ndarray, rng: np.random.Generator | None = None) -> Tensor:
+    """What the processor makes of an image, (B, 3, 112, 112); with `rng`, brightness and contrast jitter."""
+    values = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+    if rng is not None:
+        gain = torch.from_numpy(rng.uniform(0.85, 1.15, (len(images), 1, 1, 1)).astype(np.float32))
+        shift = torch.from_numpy(rng.uniform(-0.08, 0.08, (len(images), 1, 1, 1)).astype(np.float32))
+        values = (values * gain + shift).clamp_(0, 1)
+    return (values - 0.4) / 0.3
+
+
+def optimizers(named: list[tuple[str, nn.Parameter]], rate: float) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for everything else."""
+    inner = [p for n, p in named if p.ndim == 2 and (".layers." in n or "projector" in n)]
+    chosen = {id(p) for p in inner}
+    outer = [p for _, p in named if id(p) not in chosen]
+    muon = Muon(inner, lr=rate)
+    return {"muon": muon, "adamw": torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.95), weight_decay=0.01)}
+
+
+def tower_features(model: LlavaForConditionalGeneration, values: Tensor) -> Tensor:
+    """Patch features before the projector, (B, 196, 128)."""
+    return model.model.vision_tower(values, output_hidden_states=True).hidden_states[-1][:, 1:]
+
+
+def dense_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted cross-entropy over the DENSE heads (things count ten times as much as background), and the accuracy of
+    each head on things, (len(DENSE),)."""
+    thing = (labels[..., 0] > 0).float()  # (B, N)
+    weight = 0.1 + 0.9 * thing
+    total, accuracy = logits.new_zeros(()), []
+    for i, part in enumerate(logits.split(list(DENSE.values()), dim=-1)):
+        loss = F.cross_entropy(part.transpose(1, 2), labels[..., i], reduction="none")
+        total = total + (loss * weight).sum() / weight.sum()
+        told = labels[..., i] > 0
+        accuracy.append((part.argmax(-1) == labels[..., i])[told].float().mean())
+    return total, torch.stack(accuracy)
+
+
+@dataclass
+class Stage:
+    """One stage's loop: scheduling, stepping, saving and resuming; `loss_of(step)` returns (loss, line to print)."""
+
+    name: str
+    steps: int
+    rate: float
+    modules: dict[str, nn.Module]
+    named: list[tuple[str, nn.Parameter]]
+    config: Config
+
+    def run(self, loss_of) -> None:  # type: ignore[no-untyped-def]
+        folder = self.config.out / f"state_{self.name}"
+        optims = optimizers(self.named, self.rate)
+        first, seconds = 0, 0.0
+        if has_state(folder):
+            counters = load_state(folder, self.modules, optims)
+            first, seconds = counters["step"], counters["seconds"]
+        began = time.monotonic() - seconds
+        for step in range(first, self.steps):
+            for optim in optims.values():
+                for group in optim.param_groups:
+                    group["lr"] = self.rate * schedule(step, self.steps)
+                optim.zero_grad(set_to_none=True)
+            loss, line = loss_of(step)
+            loss.backward()
+            nn.utils.clip_grad_norm_([p for _, p in self.named], 1.0)
+            for optim in optims.values():
+                optim.step()
+            spent = time.monotonic() - began
+            if step % 25 == 24:
+                print(f"{self.name} {step + 1}/{self.steps} {spent:.0f}s loss {loss.item():.3f} {line()}", flush=True)
+            if (step + 1) % self.config.save_every == 0 or step + 1 == self.steps:
+                save_state(folder, self.modules, optims, {"step": step + 1, "seconds": spent})
+        write_text(self.config.out / f"{self.name}.json", json.dumps({"seconds": time.monotonic() - began}))
+
+
+def train_tower(model: LlavaForConditionalGeneration, pool: Pool, config: Config) -> None:
+    heads = nn.Linear(128, sum(DENSE.values()))
+    named = [(f"tower.{n}", p) for n, p in model.model.vision_tower.named_parameters()]
+    named += [(f"heads.{n}", p) for n, p in heads.named_parameters()]
+    average = torch.zeros(len(DENSE))
+
+    def loss_of(step: int):  # type: ignore[no-untyped-def]
+        rng = np.random.default_rng([config.seed, 1, step])
+        chosen = rng.integers(0, len(pool.images), config.batch)
+        labels = torch.from_numpy(pool.dense[chosen]).long()
+        with fast():
+            logits = heads(tower_features(model, pixels(pool.images[chosen], rng)))
+        loss, accuracy = dense_loss(logits.float(), labels)
+        average.mul_(0.95).add_(0.05 * torch.nan_to_num(accuracy, nan=1.0))
+        scale = 1 - 0.95 ** (step + 1)
+        return loss, lambda: " ".join(f"{n}={v:.3f}" for n, v in zip(DENSE, average / scale, strict=True))
+
+    modules = {"tower": model.model.vision_tower, "heads": heads}
+    Stage("tower", config.tower_steps, 3e-3, modules, named, config).run(loss_of)
+
+
+def answer_loss(logits: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over answer tokens, and the share of answer tokens that are right."""
+    told = packed.target != IGNORE
+    loss = F.cross_entropy(logits[told].float(), packed.target[told])
+    return loss, (logits.argmax(-1) == packed.target)[told].float().mean()
+
+
+@torch.no_grad()
+def cached_features(model: LlavaForConditionalGeneration, images: np.ndarray) -> Tensor:
+    """Tower features of the whole pool (n, 196, 128)."""
+    parts = []
+    for start in range(0, len(images), 100):
+        with fast():
+            parts.append(tower_features(model, pixels(images[start : start + 100])).float())
+    return torch.cat(parts)
+
+
+def language_parameters(model: LlavaForConditionalGeneration) -> list[tuple[str, nn.Parameter]]:
+    return [(n, p) for n, p in model.named_parameters() if "vision_tower" not in n]
+
+
+def few_patches(dense: np.ndarray, few: int, rng: np.random.Generator) -> Tensor:
+    """Indices of `few` patches per image, (B, few): all that show a thing, then background by chance.
+
+    Most of a language step is spent on background; the joint stage shows the model every patch.
+    """
+    order = np.argsort((dense[..., 0] == 0) + rng.random(dense.shape[:2]) * 0.9, axis=1)[:, :few]
+    return torch.from_numpy(np.sort(order, axis=1))
+
+
+def word_ids(packer: Packer) -> Tensor:
+    """The token of every colour, shape, letter and digit as questions spell them, (28,)."""
+    words = [f" {word}" for word in (*COLOURS, *SHAPES, *LETTERS)] + [str(digit) for digit in range(10)]
+    return torch.tensor([packer.tokens(word)[0] for word in words])
+
+
+def naming_loss(model: LlavaForConditionalGeneration, visual: Tensor, words: Tensor, dense: np.ndarray) -> Tensor:
+    """Every patch says in the language model's own embeddings which words apply to it: the alignment stage of LLaVA,
+    with words instead of captions. `visual` is (B, N, D)."""
+    labels = torch.from_numpy(dense).long()
+    kind, colour = labels[..., 0], labels[..., 1]
+    digits = sum(F.one_hot(labels[..., i], 11)[..., 1:] for i in range(2, 6))  # (B, N, 10)
+    shape = F.one_hot(kind.where(kind <= 6, 0), 7)[..., 1:]
+    letter = F.one_hot((kind - 16).where((kind >= 17) & (kind <= 22), 0), 7)[..., 1:]
+    target = torch.cat([F.one_hot(colour, 7)[..., 1:], shape, letter, digits.clamp(max=1)], dim=-1).float()
+    logits = visual @ model.model.language_model.embed_tokens.weight[words].T / visual.shape[-1] ** 0.5 - 2
+    weight = 0.1 + 0.9 * (kind > 0).float()[..., None]
+    return (F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none") * weight).mean()
+
+
+def train_language(model: LlavaForConditionalGeneration, pool: Pool, packer: Packer, config: Config) -> None:
+    features = cached_features(model, pool.images)
+    words = word_ids(packer)
+
+    def loss_of(step: int):  # type: ignore[no-untyped-def]
+        rng = np.random.default_rng([config.seed, 2, step])
+        chosen = rng.integers(0, len(pool.images), config.batch)
+        packed = packer.pack([pool.scenes[i] for i in chosen], [config.seed, 2, step])
+        kept = few_patches(pool.dense[chosen], config.few, rng)
+        with fast():
+            visual = model.model.multi_modal_projector(features[torch.from_numpy(chosen)])
+            naming = naming_loss(model, visual, words, pool.dense[chosen])
+            logits = packed_logits(model, visual, packed, kept)
+        loss, right = answer_loss(logits, packed)
+        loss = loss + 0.2 * naming
+        return loss, lambda: f"right {right:.3f} questions {packed.segment.amax(1).float().mean():.1f}" + (
+            f" {evaluate(model, packer)}" if step % 300 == 299 else ""
+        )
+
+    named = language_parameters(model)
+    Stage("language", config.language_steps, 2e-3, {"model": model}, named, config).run(loss_of)
+
+
+def train_joint(model: LlavaForConditionalGeneration, pool: Pool, packer: Packer, config: Config) -> None:
+    def both(values: Tensor, packed: Packed) -> Tensor:
+        return packed_logits(model, model.model.multi_modal_projector(tower_features(model, values)), packed)
+
+    def loss_of(step: int):  # type: ignore[no-untyped-def]
+        rng = np.random.default_rng([config.seed, 3, step])
+        chosen = rng.integers(0, len(pool.images), config.batch)
+        packed = packer.pack([pool.scenes[i] for i in chosen], [config.seed, 3, step])
+        with fast():
+            logits = both(pixels(pool.images[chosen], rng), packed)
+        loss, right = answer_loss(logits, packed)
+        return loss, lambda: f"right {right:.3f}" + (f" {evaluate(model, packer)}" if step % 50 == 49 else "")
+
+    named = list(model.named_parameters())
+    Stage("joint", config.joint_steps, 4e-4, {"model": model}, named, config).run(loss_of)
+
+
+@torch.no_grad()
+def evaluate(model: LlavaForConditionalGeneration, packer: Packer, split: str = "dev", count: int = 150) -> str:
+    """Exact-match accuracy of greedy answers by benchmark, read off one teacher-forced forward per item."""
+    accuracy = {}
+    for name in benchmarks.names():
+        right = []
+        for start in range(0, count, 50):
+            items = [benchmarks.example(name, split, i) for i in range(start, start + 50)]
+            values = pixels(np.stack([np.asarray(item.image) for item in items]))
+            packed = packer.pack_questions([[benchmarks.Question(item.question, item.answers[0])] for item in items])
+            with fast():
+                logits = packed_logits(model, model.model.multi_modal_projector(tower_features(model, values)), packed)
+            right.append(((logits.argmax(-1) == packed.target) | (packed.target == IGNORE)).all(1).float())
+        accuracy[name] = torch.cat(right).mean().item()
+    mean = sum(accuracy.values()) / len(accuracy)
+    return f"{split} mean {mean:.3f} " + " ".join(f"{n}={v:.2f}" for n, v in accuracy.items())
+
+
+def main(config: Config) -> None:
+    processor = build_processor()
+    tokenizer = processor.tokenizer
+    model = build_model(len(tokenizer), config.seed)
+    model.set_attn_implementation("sdpa")
+    packer = Packer(tokenizer, config.text_length, prefix=2 + 196)
+    print(f"composing {config.scenes} scenes", flush=True)
+    pool = make_pool("train", config.scenes)
+    train_tower(model, pool, config)
+    train_language(model, pool, packer, config)
+    train_joint(model, pool, packer, config)
+    print(evaluate(model, packer, count=500), flush=True)
+    model.to(torch.bfloat16).save_pretrained(config.out / "checkpoint")
+    processor.save_pretrained(config.out / "checkpoint")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

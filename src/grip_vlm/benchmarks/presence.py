@@ -1,0 +1,30 @@
+"""POPE's stand-in: is a thing there? Half of the absent things combine a colour and a shape that the scene has."""
+
+import numpy as np
+
+from grip_vlm.benchmarks import Question
+from grip_vlm.benchmarks._exact import exact_match as score
+from grip_vlm.scenes import Scene
+from grip_vlm.scenes.glyphs import COLOURS, SHAPES
+
+__all__ = ["LAYOUTS", "ask", "score"]
+
+LAYOUTS = ("objects", "number", "signs", "diagram")
+
+
+def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
+    shapes = scene.of("shape")
+    if not shapes:
+        return None
+    there = {(shape.colour, shape.name) for shape in shapes}
+    if rng.random() < 0.5:
+        colour, name = _pick(sorted(there, key=str), rng)
+        return Question(f"Is there a {colour} {name}?", "yes")
+    mixed = sorted({(a.colour, b.name) for a in shapes for b in shapes} - there, key=str)
+    absent = [(colour, name) for colour in COLOURS for name in SHAPES if (colour, name) not in there]
+    colour, name = _pick(mixed if mixed and rng.random() < 0.5 else absent, rng)
+    return Question(f"Is there a {colour} {name}?", "no")
+
+
+def _pick(options: list[tuple[str | None, str]], rng: np.random.Generator) -> tuple[str | None, str]:
+    return options[rng.integers(len(options))]

@@ -1,0 +1,100 @@
+"""Training state on disk: weights, optimizer and counters as safetensors and JSON, written so that a kill loses nothing.
+
+Nothing here is random: every step draws from a generator seeded by (seed, step), so a state holds no generator and a
+resumed run repeats the steps that an uninterrupted one would have made.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def replace_folder(beside: Path, folder: Path) -> None:
+    """Move a finished folder into place; the one that was there is kept until the new one stands."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(beside, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_state(
+    folder: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    counters: Mapping[str, Any],
+) -> None:
+    """Save everything a run needs to go on.
+
+    Args:
+        folder: replaced as a whole.
+        modules: their state dicts are saved.
+        optimizers: their states are saved, tensors bit for bit.
+        counters: anything JSON can hold, `step` among it.
+    """
+    tensors: dict[str, Tensor] = {}
+    notes: dict[str, Any] = {"counters": dict(counters), "optimizers": {}}
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            tensors[f"module/{name}/{key}"] = value.detach().clone().contiguous()
+    for name, optimizer in optimizers.items():
+        state = optimizer.state_dict()
+        plain: dict[str, dict[str, Any]] = {}
+        for index, entry in state["state"].items():
+            plain[str(index)] = {}
+            for key, value in entry.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{name}/{index}/{key}"] = value.detach().clone().contiguous()
+                else:
+                    plain[str(index)][key] = value
+        notes["optimizers"][name] = {"plain": plain, "param_groups": state["param_groups"]}
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    save_file(tensors, beside / "state.safetensors")
+    (beside / "state.json").write_text(json.dumps(notes), encoding="utf-8")
+    replace_folder(beside, folder)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether `folder` (or the one a kill left while replacing it) holds a state; puts the latter back."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():
+        os.replace(old, folder)
+    return (folder / "state.json").is_file()
+
+
+def load_state(
+    folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Load what `save_state` saved into modules and optimizers, and return the counters."""
+    tensors = load_file(folder / "state.safetensors")
+    notes = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    for name, module in modules.items():
+        prefix = f"module/{name}/"
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    for name, optimizer in optimizers.items():
+        saved = notes["optimizers"][name]
+        state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in saved["plain"].items()}
+        for key, value in tensors.items():
+            if key.startswith(f"optimizer/{name}/"):
+                _, _, index, field = key.split("/", 3)
+                state.setdefault(int(index), {})[field] = value
+        optimizer.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+    return dict(notes["counters"])

@@ -1,0 +1,221 @@
+"""A scene: things placed on the patch grid of a 112-pixel image, known exactly, so that questions have exact answers.
+
+Four layouts: `objects` (shapes), `number` (one long number among shapes), `signs` (framed numbers, each beside its own
+shape) and `diagram` (shapes with arrows to letter labels).
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from grip_vlm.scenes.glyphs import COLOURS, FRAMES, LETTERS, SHAPES, Point, draw_arrow, draw_label, draw_number, draw_shape
+from grip_vlm.scenes.pixels import SPLITS, background
+
+SIZE = 112  # pixels
+PATCH = 8  # pixels; things are aligned to this grid up to a pixel of jitter
+GRID = SIZE // PATCH
+LAYOUTS = ("objects", "number", "signs", "diagram")
+
+
+@dataclass
+class Item:
+    """One thing in a scene. Box units are patches."""
+
+    kind: str
+    """shape, number or label"""
+    name: str
+    """what it shows: the shape's name, the number's digits or the label's letter"""
+    colour: str | None
+    """colour of the shape or of the number's frame"""
+    row: int
+    column: int
+    width: int
+    """in patches; every item is two patches high"""
+    partner: int | None = None
+    """index of the item it belongs to: number and the shape beside it, shape and the label it points to"""
+
+    @property
+    def centre(self) -> Point:
+        """In pixels."""
+        return (self.column + self.width / 2) * PATCH, (self.row + 1) * PATCH
+
+
+@dataclass
+class Scene:
+    image: Image.Image
+    items: list[Item]
+    layout: str
+
+    def of(self, kind: str) -> list[Item]:
+        return [item for item in self.items if item.kind == kind]
+
+    def partner(self, item: Item) -> Item | None:
+        return None if item.partner is None else self.items[item.partner]
+
+
+@dataclass
+class _Board:
+    """What is being placed, and which patches are taken (items keep one patch of distance)."""
+
+    rng: np.random.Generator
+    items: list[Item] = field(default_factory=list)
+    taken: np.ndarray = field(default_factory=lambda: np.zeros((GRID, GRID), dtype=bool))
+
+    def place(self, kind: str, name: str, colour: str | None, width: int, near: Item | None = None) -> Item | None:
+        """Put an item on a free spot (beside `near` if given), or return None when there is none."""
+        for row, column in self._spots(width, near):
+            if not (1 <= row <= GRID - 3 and 1 <= column <= GRID - 1 - width):
+                continue
+            gap = 1 if near is None else 0
+            if self.taken[row - gap : row + 2 + gap, column - gap : column + width + gap].any():
+                continue
+            item = Item(kind, name, colour, row, column, width)
+            self.taken[row - 1 : row + 3, column - 1 : column + width + 1] = True
+            self.items.append(item)
+            return item
+        return None
+
+    def _spots(self, width: int, near: Item | None) -> list[tuple[int, int]]:
+        if near is None:
+            return [(int(r), int(c)) for r, c in self.rng.integers(0, GRID, (60, 2))]
+        sides = [(near.row, near.column - width - 1), (near.row, near.column + near.width + 1)]
+        return [sides[i] for i in self.rng.permutation(2)]
+
+    def draw_names(self, names: tuple[str, ...] | list[str], count: int) -> list[str]:
+        return [names[i] for i in self.rng.permutation(len(names))[:count]]
+
+
+def _place_objects(board: _Board) -> None:
+    """Three to six shapes; colours and kinds repeat, so that counting and binding are asked for."""
+    rng = board.rng
+    colours = board.draw_names(list(COLOURS), int(rng.integers(2, 5)))
+    shapes = board.draw_names(SHAPES, int(rng.integers(2, 5)))
+    for _ in range(int(rng.integers(3, 7))):
+        board.place("shape", shapes[rng.integers(len(shapes))], colours[rng.integers(len(colours))], 2)
+
+
+def _number(rng: np.random.Generator, length: int) -> str:
+    return str(rng.integers(1, 10)) + "".join(str(d) for d in rng.integers(0, 10, length - 1))
+
+
+def _place_number(board: _Board) -> None:
+    """One number of two to four digits, framed or not, and one to three shapes."""
+    rng = board.rng
+    length = int(rng.integers(2, 5))
+    frame = FRAMES[rng.integers(len(FRAMES))] if rng.random() < 0.5 else None
+    board.place("number", _number(rng, length), frame, 2 * length)
+    for _ in range(int(rng.integers(1, 4))):
+        board.place("shape", SHAPES[rng.integers(len(SHAPES))], list(COLOURS)[rng.integers(len(COLOURS))], 2)
+
+
+def _place_signs(board: _Board) -> None:
+    """Two or three numbers of one or two digits; frames differ in colour, the shapes beside them in kind."""
+    rng = board.rng
+    count = int(rng.integers(2, 4))
+    frames = board.draw_names(FRAMES, count)
+    shapes = board.draw_names(SHAPES, count)
+    seen: set[str] = set()
+    for frame, shape in zip(frames, shapes, strict=True):
+        length = int(rng.integers(1, 3))
+        name = _number(rng, length)
+        if name in seen:
+            continue
+        seen.add(name)
+        number = board.place("number", name, frame, 2 * length)
+        if number is None:
+            continue
+        at = len(board.items) - 1
+        colour = list(COLOURS)[rng.integers(len(COLOURS))]
+        beside = board.place("shape", shape, colour, 2, near=number)
+        if beside is not None:
+            number.partner, beside.partner = at + 1, at
+
+
+def _place_diagram(board: _Board) -> None:
+    """Three or four shapes of different kind and colour, each with an arrow to its own letter label."""
+    rng = board.rng
+    count = int(rng.integers(3, 5))
+    shapes, colours = board.draw_names(SHAPES, count), board.draw_names(list(COLOURS), count)
+    letters = board.draw_names(list(LETTERS), count)
+    for shape, colour, letter in zip(shapes, colours, letters, strict=True):
+        source = board.place("shape", shape, colour, 2)
+        target = board.place("label", letter, None, 2)
+        if source is None or target is None:
+            raise _Crowded
+        source.partner, target.partner = len(board.items) - 1, len(board.items) - 2
+    arrows = [_arrow_ends(item, board.items[item.partner]) for item in board.items if item.partner is not None]
+    for i, (start, end) in enumerate(arrows):
+        for other in board.items:
+            own = other in (board.items[i], board.items[board.items[i].partner or 0])
+            if not own and _near_segment(other.centre, start, end) < 1.6 * PATCH:
+                raise _Crowded  # an arrow would run through a third thing
+
+
+class _Crowded(Exception):
+    """The things drawn do not fit; composing starts again with the next random numbers."""
+
+
+def _near_segment(point: Point, start: Point, end: Point) -> float:
+    """Distance in pixels from a point to a segment."""
+    along = np.subtract(end, start)
+    t = float(np.clip(np.dot(np.subtract(point, start), along) / np.dot(along, along), 0, 1))
+    return math.dist(point, (start[0] + t * along[0], start[1] + t * along[1]))
+
+
+def _arrow_ends(source: Item, target: Item) -> tuple[Point, Point]:
+    """The arrow leaves 10 pixels from the centre of its shape and ends 12 pixels before the centre of its label."""
+    (x0, y0), (x1, y1) = source.centre, target.centre
+    length = math.hypot(x1 - x0, y1 - y0)
+    ux, uy = (x1 - x0) / length, (y1 - y0) / length
+    return (x0 + 10 * ux, y0 + 10 * uy), (x1 - 12 * ux, y1 - 12 * uy)
+
+
+_PLACE = {"objects": _place_objects, "number": _place_number, "signs": _place_signs, "diagram": _place_diagram}
+
+
+def compose(split: str, index: int, layout: str | None = None, seed: int = 0) -> Scene:
+    """Scene number `index` of a split; the same arguments always give the same pixels.
+
+    Args:
+        split: train, dev or test; decides which handwritten digits may appear.
+        layout: one of LAYOUTS, or None to draw one.
+
+    Raises:
+        ValueError: unknown split or layout.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
+    if layout is not None and layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    chosen = layout or LAYOUTS[rng.integers(len(LAYOUTS))]
+    while True:
+        board = _Board(rng)
+        try:
+            _PLACE[chosen](board)
+        except _Crowded:
+            continue
+        return Scene(_paint(board, split, chosen), board.items, chosen)
+
+
+def _paint(board: _Board, split: str, layout: str) -> Image.Image:
+    rng = board.rng
+    image = background(rng, SIZE)
+    draw = ImageDraw.Draw(image)
+    if layout == "diagram":
+        for item in board.items:
+            if item.kind == "shape" and item.partner is not None and item.colour is not None:
+                draw_arrow(draw, item.colour, *_arrow_ends(item, board.items[item.partner]))
+    for item in board.items:
+        left, top = item.column * PATCH, item.row * PATCH
+        dx, dy = (int(value) for value in rng.integers(-1, 2, 2))
+        if item.kind == "number":
+            draw_number(image, rng, split, item.name, item.colour, left + dx, top + dy)
+        elif item.kind == "label":
+            draw_label(draw, item.name, left + dx, top + dy)
+        elif item.colour is not None:
+            centre = item.centre[0] + dx, item.centre[1] + dy
+            draw_shape(draw, item.name, item.colour, centre, rng.uniform(13.5, 16))
+    return image

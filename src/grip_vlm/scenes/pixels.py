@@ -1,0 +1,72 @@
+"""The real pixels that scenes are made of: scikit-learn's handwritten digits and its two photographs."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SPLITS = ("train", "dev", "test")
+DIGIT_SHARES = (0.70, 0.12, 0.18)  # of the 1,797 handwritten digits, by instance, in the order of SPLITS
+
+
+@cache
+def digits(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Handwritten digits that belong to `split` and to no other.
+
+    Returns:
+        ink in [0, 1] as (n, 8, 8) and the digit each one shows as (n,).
+
+    Raises:
+        ValueError: `split` is not one of train, dev, test.
+    """
+    from sklearn.datasets import load_digits
+
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
+    data = load_digits()
+    order = np.random.default_rng(1797).permutation(len(data.target))
+    ends = np.round(np.cumsum((0.0, *DIGIT_SHARES)) * len(order)).astype(int)
+    at = SPLITS.index(split)
+    mine = order[ends[at] : ends[at + 1]]
+    return (data.images[mine] / 16).astype(np.float32), data.target[mine].astype(np.int64)
+
+
+@cache
+def photographs() -> tuple[Image.Image, ...]:
+    """scikit-learn's two sample photographs at a third of their size, so that a crop shows more than one texture."""
+    from sklearn.datasets import load_sample_images
+
+    images = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    return tuple(image.resize((image.width // 3, image.height // 3), Image.Resampling.BOX) for image in images)
+
+
+def background(rng: np.random.Generator, size: int) -> Image.Image:
+    """A (size, size) background: a jittered crop of a photograph (two of three times) or smooth noise."""
+    if rng.random() < 2 / 3:
+        photo = photographs()[rng.integers(2)]
+        side = int(rng.integers(size // 2, min(photo.size)))
+        left, top = (int(rng.integers(0, limit - side + 1)) for limit in photo.size)
+        image = photo.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        if rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    else:
+        coarse = rng.integers(0, 256, (int(rng.integers(2, 20)),) * 2 + (3,), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+    # Contrast is halved at least, so that things stand out from their background as they do in a photograph of them.
+    gain, shift = rng.uniform(0.25, 0.5), rng.uniform(20, 110)
+    return image.point(lambda value: value * gain + shift)
+
+
+def handwritten(rng: np.random.Generator, split: str, digit: int, size: int) -> NDArray[np.float32]:
+    """One handwritten `digit` of `split` as ink (size, size) in [0, 1], slightly turned, scaled and shifted."""
+    inks, shown = digits(split)
+    ink = inks[rng.choice(np.flatnonzero(shown == digit))]
+    image = Image.fromarray((ink * 255).astype(np.uint8))
+    angle, zoom = rng.uniform(-0.14, 0.14), 8 / size * rng.uniform(0.95, 1.12)
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    dx, dy = rng.uniform(-0.3, 0.3, 2)
+    half = size / 2
+    matrix = (cos, sin, 4 + dx - half * (cos + sin), -sin, cos, 4 + dy - half * (cos - sin))
+    image = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.float32) / 255
