@@ -1,0 +1,104 @@
+"""Training examples after the vision tower: it runs once per image, and every step draws from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from grip_vlm import benchmarks
+from grip_vlm.benchmarks import Example
+from grip_vlm.benchmarks._exact import exact_match
+from grip_vlm.mdp import Action
+from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One example, ready to be collated."""
+
+    ids: Tensor  # (L,) prompt, answer and end of sequence
+    answer_length: int
+    features: list[Tensor]  # (n, D) per image
+    worth: float
+    """what the benchmark's own score gives the target answer: the value of reproducing it exactly"""
+    benchmark: str
+
+
+class Bank:
+    """Entries in memory, collated into batches that `FrozenVLM` understands."""
+
+    def __init__(self, vlm: FrozenVLM, entries: list[Entry]) -> None:
+        if not entries:
+            raise ValueError("there is nothing to train on")
+        self.vlm, self.entries = vlm, entries
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def batch(self, chosen: Sequence[int]) -> "Batch":
+        """The chosen entries as one batch, prompts padded on the left."""
+        entries = [self.entries[i] for i in chosen]
+        longest = max(len(entry.ids) for entry in entries)
+        ids = torch.zeros(len(entries), longest, dtype=torch.long)
+        attention = torch.zeros_like(ids)
+        for row, entry in enumerate(entries):
+            ids[row, longest - len(entry.ids) :] = entry.ids
+            attention[row, longest - len(entry.ids) :] = 1
+        device = self.vlm.device
+        lengths = torch.tensor([entry.answer_length for entry in entries], device=device)
+        inputs: dict[str, Any] = {
+            "input_ids": ids.to(device),
+            "attention_mask": attention.to(device),
+            "answer_length": lengths,
+        }
+        features = [feature.to(device).to(self.vlm.model.dtype) for entry in entries for feature in entry.features]
+        encoded = self.vlm.encode(inputs, features)
+        worth = torch.tensor([entry.worth for entry in entries], device=device)
+        return Batch(encoded, lengths, worth)
+
+    def draw(self, rng: np.random.Generator, size: int) -> "Batch":
+        return self.batch([int(i) for i in rng.integers(0, len(self.entries), size)])
+
+
+@dataclass(frozen=True)
+class Batch:
+    encoded: Encoded
+    answer_length: Tensor  # (B,) tokens of the answer, end of sequence included
+    worth: Tensor  # (B,)
+
+
+def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = False, size: int = 32) -> Bank:
+    """Encode every image once.
+
+    Args:
+        label_free: the target is the VLM's own answer from all visual tokens, and no label is read.
+    """
+    entries = []
+    for start in track(range(0, len(examples), size), description="encoding images", transient=True):
+        part = examples[start : start + size]
+        images, questions = [e.image for e in part], [e.question for e in part]
+        targets = [e.answers[0] for e in part]
+        if label_free:
+            encoded = vlm.encode(vlm.inputs(images, questions))
+            targets = vlm.generate(vlm.pruned(encoded.prompt, Action(encoded.state.visual_mask)), 32)
+        inputs = vlm.inputs(images, questions, targets)
+        with torch.no_grad():
+            features, _ = vlm.encode_pixels(inputs)
+        for row, example in enumerate(part):
+            ids = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].cpu()
+            accepted = (targets[row],) if label_free else example.answers
+            worth = score(example.benchmark, targets[row], accepted)
+            length = int(inputs["answer_length"][row])
+            entries.append(Entry(ids, length, [features[row].half().cpu()], worth, example.benchmark))
+    return Bank(vlm, entries)
+
+
+def score(benchmark: str, prediction: str, answers: Sequence[str]) -> float:
+    """The benchmark's own score; a user's data is scored by exact match."""
+    if benchmark in benchmarks.names():
+        return benchmarks.load(benchmark).score(prediction, answers)
+    return exact_match(prediction, answers)

@@ -1,0 +1,69 @@
+"""How many visual tokens to keep: a count, a fraction or a percentage, and the law budgets are drawn from in training."""
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+RULE = "a budget is a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Tokens to keep out of any N. Exactly one of `tokens` and `fraction` is set; `Budget.parse` reads user input."""
+
+    tokens: int | None = None
+    fraction: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tokens is None) == (self.fraction is None):
+            raise ValueError(f"give either tokens or fraction; {RULE}")
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(f"cannot keep {self.tokens} tokens; {RULE}")
+        if self.fraction is not None and not 0 < self.fraction <= 1:
+            raise ValueError(f"cannot keep {float(self.fraction):g} of the tokens; {RULE}")
+
+    @classmethod
+    def parse(cls, value: "int | float | str | Budget") -> "Budget":
+        """`64` and `"64"` are tokens, `1` is one token; `0.1`, `"0.1"`, `"10%"` are fractions, `1.0` is all.
+
+        Raises:
+            ValueError: anything else (0, negative, NaN, infinite, fractions above 1, other text), saying what is right.
+        """
+        if isinstance(value, Budget):
+            return value
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError(f"{value!r} is not a budget; {RULE}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value!r} is not a budget; {RULE}")
+        text = repr(value) if isinstance(value, (int, float)) else value.strip()
+        if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+            return cls(tokens=int(text))
+        number = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+        if re.fullmatch(number, text, re.ASCII):
+            return cls(fraction=Fraction(text))
+        if re.fullmatch(number + r"\s*%", text, re.ASCII):
+            return cls(fraction=Fraction(text[:-1].strip()) / 100)
+        raise ValueError(f"{value!r} is not a budget; {RULE}")
+
+    def k(self, n: int) -> int:
+        """Tokens kept of `n`: 1 <= k <= n, exact (no float rounding), monotone in the budget and in n.
+
+        A fraction is rounded to the nearest count, halves up; more tokens than there are keeps all.
+        """
+        if n < 1:
+            raise ValueError(f"a budget needs at least one visual token to choose from, got {n}")
+        if self.tokens is not None:
+            return min(self.tokens, n)
+        assert self.fraction is not None
+        return max(1, math.floor(self.fraction * n + Fraction(1, 2)))
+
+    def __str__(self) -> str:
+        return str(self.tokens) if self.tokens is not None else f"{float(self.fraction or 0):g}"
+
+
+def draw_fraction(rng: np.random.Generator, low: float, high: float) -> float:
+    """A fraction drawn log-uniformly in [low, high]: every octave of budgets is trained equally often (ours)."""
+    return float(math.exp(rng.uniform(math.log(low), math.log(high))))

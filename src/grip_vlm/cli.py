@@ -1,0 +1,233 @@
+"""grip-vlm answer | warmup | train | evaluate | pareto | list: thin commands around the library."""
+
+import contextlib
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from grip_vlm.grpo import GRPOConfig
+from grip_vlm.warmup import WarmupConfig
+
+if TYPE_CHECKING:
+    from grip_vlm.bank import Bank
+    from grip_vlm.training import RunConfig
+    from grip_vlm.vlms import FrozenVLM
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer one question about one image from a fraction of its visual tokens."""
+
+    image: Path
+    question: str
+    vlm: str = "tiny-llava"
+    """a shipped name, a checkpoint folder or a hub id"""
+    budget: str = "0.1"
+    """tokens to keep: `64`, `0.1` or `10%`"""
+    pruner: str = "grip"
+    scorer: str = ""
+    """folder of a trained scorer; by default the one shipped with the VLM"""
+    json: bool = False
+    """print one JSON object"""
+    draw: Path | None = None
+    """write the image with the kept tokens as a PNG"""
+    seed: int = 0
+
+    def run(self) -> None:
+        from dataclasses import asdict
+
+        from grip_vlm import data, draw, vlms
+        from grip_vlm.budget import Budget
+
+        budget = Budget.parse(self.budget)
+        pruner = _pruner(f"{self.pruner}={self.scorer}" if self.scorer else self.pruner, self.vlm, self.seed)[1]
+        image = data.open_image(self.image)
+        answer = vlms.load(self.vlm).answer(image, self.question, pruner, budget)
+        if self.draw is not None:
+            draw.save(draw.draw_kept(image, answer.kept_indices, answer.tokens), self.draw)
+        if self.json:
+            print(json.dumps(asdict(answer)))
+        else:
+            print(f"{answer.text}\n({answer.kept} of {answer.tokens} visual tokens, {1000 * answer.seconds:.0f} ms)")
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Stage 1: train a new scorer by supervision, or a rival by a relaxation alone."""
+
+    config: tyro.conf.OmitArgPrefixes[WarmupConfig]
+    vlm: str = "tiny-llava"
+    width: int = 64
+    """width of the scorer"""
+
+    def run(self) -> None:
+        import torch
+
+        from grip_vlm import vlms
+        from grip_vlm.scorer import Scorer, ScorerConfig
+        from grip_vlm.warmup import warmup
+
+        frozen = vlms.load(self.vlm)
+        bank, dev = _banks(frozen, self.config)
+        torch.manual_seed(self.config.seed)
+        scorer = Scorer(ScorerConfig(dim=frozen.dim, width=self.width)).to(frozen.device)
+        warmup(frozen, scorer, bank, dev, self.config)
+        print(f"scorer written to {self.config.out}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Stage 2: GRPO against the frozen VLM, from a warm-up's scorer."""
+
+    config: tyro.conf.OmitArgPrefixes[GRPOConfig]
+    init: str
+    """folder of the scorer to start from"""
+    vlm: str = "tiny-llava"
+
+    def run(self) -> None:
+        from grip_vlm import checkpoint, vlms
+        from grip_vlm.grpo import train
+
+        folder = checkpoint.locate(self.init)
+        frozen = vlms.load(self.vlm)
+        scorer = checkpoint.load(folder, frozen).to(frozen.device)
+        bank, dev = _banks(frozen, self.config)
+        train(frozen, scorer.train().requires_grad_(True), bank, dev, self.config)
+        print(f"scorer written to {self.config.out}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Answer benchmark items with every pruner at every budget; rows that are already there are not computed again."""
+
+    out: Path
+    vlm: str = "tiny-llava"
+    pruners: str = "full,grip,random,uniform,cls_attention,blind"
+    """comma-separated; `name=DIR` gives a trained method its scorer"""
+    benchmarks: str = "scenes"
+    """comma-separated names, or `scenes` for all six"""
+    split: Literal["train", "dev", "test"] = "test"
+    budgets: str = "0.02,0.05,0.1,0.25"
+    limit: int = 100
+    """items per benchmark"""
+    seed: int = 0
+    batch: int = 32
+
+    def run(self) -> None:
+        from grip_vlm import benchmarks, pareto, vlms
+        from grip_vlm.budget import Budget
+        from grip_vlm.evaluate import evaluate
+
+        if self.limit < 1 or self.batch < 1:
+            raise ValueError("limit and batch must be at least 1")
+        names = benchmarks.names() if self.benchmarks == "scenes" else self.benchmarks.split(",")
+        budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
+        pruners = dict(_pruner(name, self.vlm, self.seed) for name in self.pruners.split(","))
+        for name in names:
+            benchmarks.load(name)
+        frozen = vlms.load(self.vlm)
+        rows = evaluate(
+            frozen,
+            pruners,
+            names,
+            budgets,
+            self.out,
+            split=self.split,
+            limit=self.limit,
+            seed=self.seed,
+            batch=self.batch,
+        )
+        print(pareto.table(rows))
+        print(f"{len(rows)} rows in {self.out}")
+
+
+@dataclass(frozen=True)
+class Pareto:
+    """Rows -> the accuracy/cost figure and table."""
+
+    rows: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path
+    """figure"""
+    table: Path
+    """Markdown table"""
+
+    def run(self) -> None:
+        from grip_vlm import pareto
+
+        print(pareto.write(self.rows, self.out, self.table))
+
+
+@dataclass(frozen=True)
+class List:
+    """What there is: VLMs, pruners or benchmarks."""
+
+    what: tyro.conf.Positional[Literal["vlms", "pruners", "benchmarks"]]
+
+    def run(self) -> None:
+        from grip_vlm import benchmarks, pruners, vlms
+
+        if self.what == "vlms":
+            print("\n".join([f"{name} (shipped)" for name in vlms.shipped()] + [f"{f} (family)" for f in vlms.families()]))
+        else:
+            print("\n".join(pruners.names() if self.what == "pruners" else benchmarks.names()))
+
+
+Command = (
+    Annotated[Answer, tyro.conf.subcommand("answer")]
+    | Annotated[Warmup, tyro.conf.subcommand("warmup")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Pareto, tyro.conf.subcommand("pareto")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+)
+
+
+def _pruner(text: str, vlm: str, seed: int):  # type: ignore[no-untyped-def]
+    """(`name`, pruner) of `name` or `name=DIR`; `grip` alone takes the scorer shipped with the VLM."""
+    from grip_vlm import pruners
+
+    name, _, scorer = text.partition("=")
+    if not scorer and name == "grip":
+        scorer = vlm
+    return name, pruners.load(name, scorer=scorer or None, seed=seed)
+
+
+def _banks(vlm: "FrozenVLM", config: "RunConfig") -> "tuple[Bank, Bank]":
+    from grip_vlm.bank import build_bank
+    from grip_vlm.data import load_examples
+
+    train = load_examples(config.data, "train", config.examples)
+    dev = load_examples(config.data, "dev", config.dev_examples)
+    return build_bank(vlm, train, config.label_free), build_bank(vlm, dev, config.label_free)
+
+
+def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate | Pareto | List":
+    """tyro's parser, with its error panel joined into one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(Command, args=arguments, prog="grip-vlm")  # type: ignore[arg-type]
+    except SystemExit as stop:
+        words = "".join(character for character in said.getvalue() if character not in "│╭╮╰╯─").split()
+        if stop.code:
+            print(f"grip-vlm: {' '.join(words)}", file=sys.stderr)
+            raise SystemExit(2) from None
+        raise
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line. Errors of the user end with exit code 2 and one line on stderr."""
+    command = _parse(arguments)
+    try:
+        command.run()
+    except (ValueError, FloatingPointError) as error:
+        print(f"grip-vlm: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("grip-vlm: interrupted; the same command goes on where it was", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,77 @@
+"""What a scorer is trained on: the project's scenes, or a user's JSON lines with an image folder."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from grip_vlm import benchmarks
+from grip_vlm.benchmarks import Example
+
+ROW = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
+
+
+def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Example]:
+    """The first `count` examples of a split.
+
+    Args:
+        data: `scenes`, a benchmark's name, or a JSONL file of rows with `image` (a path relative to the file, to its
+            `images` folder, or absolute), `question` and `answers`.
+        split: train, dev or test; a JSONL file has no splits: every tenth row is dev, the others train.
+
+    Raises:
+        ValueError: unknown data, or a bad row, named by file and line.
+    """
+    if data == "scenes" or data in benchmarks.names():
+        names = benchmarks.names() if data == "scenes" else [data]
+        return [benchmarks.example(names[i % len(names)], split, i // len(names), seed) for i in range(count)]
+    path = Path(data)
+    if not path.is_file():
+        raise ValueError(f"no data {data!r}: neither `scenes`, nor one of {', '.join(benchmarks.names())}, nor a file")
+    rows = [row for i, row in enumerate(_rows(path)) if (i % 10 == 9) == (split != "train")]
+    if not rows:
+        raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")
+    return rows[:count]
+
+
+def _rows(path: Path) -> Iterator[Example]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                where = f"{path}, line {number}"
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"{where}: not JSON ({error}); {ROW}") from error
+                yield _example(row, path, where)
+
+
+def _example(row: Any, path: Path, where: str) -> Example:
+    if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not isinstance(row.get("question"), str):
+        raise ValueError(f"{where}: image or question is missing; {ROW}")
+    answers = row.get("answers")
+    if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a for a in answers):
+        raise ValueError(f"{where}: answers must be a list of one text at least; {ROW}")
+    places = [path.parent / row["image"], path.parent / "images" / row["image"]]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise ValueError(f"{where}: no image {row['image']!r}; looked at {' and '.join(map(str, places))}")
+    return Example(where, open_image(found, where), row["question"], tuple(answers), "exact")
+
+
+def open_image(path: Path, where: str = "") -> Image.Image:
+    """An RGB image, fully read.
+
+    Raises:
+        ValueError: the file is missing or is not an image; the message begins with `where`.
+    """
+    prefix = f"{where}: " if where else ""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise ValueError(f"{prefix}no image file {str(path)!r}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error

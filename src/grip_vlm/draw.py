@@ -1,0 +1,65 @@
+"""Kept tokens drawn over the image: dropped patches are dimmed, kept ones stay and are outlined."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+
+def draw_kept(image: Image.Image, kept: Sequence[int], tokens: int, size: int = 336) -> Image.Image:
+    """The image, `size` pixels wide and high, with the patches of the kept tokens.
+
+    Raises:
+        ValueError: the tokens do not form a square grid over the image.
+    """
+    side = math.isqrt(tokens)
+    if side * side != tokens:
+        raise ValueError(f"{tokens} visual tokens do not form a square grid, so they cannot be drawn over the image")
+    bright = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
+    canvas = Image.blend(bright, Image.new("RGB", bright.size, (16, 16, 24)), 0.78)
+    draw = ImageDraw.Draw(canvas)
+    for index in kept:
+        row, column = divmod(index, side)
+        box = tuple(round(value * size / side) for value in (column, row, column + 1, row + 1))
+        canvas.paste(bright.crop(box), box[:2])
+    for index in kept:
+        row, column = divmod(index, side)
+        box = tuple(round(value * size / side) for value in (column, row, column + 1, row + 1))
+        draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=(255, 196, 0), width=1)
+    return canvas
+
+
+def caption(image: Image.Image, lines: Sequence[tuple[str, str]], width: int | None = None) -> Image.Image:
+    """The image with (text, colour) lines below it."""
+    font = ImageFont.load_default(15)
+    width = width or image.width
+    canvas = Image.new("RGB", (width, image.height + 20 * len(lines) + 6), "white")
+    canvas.paste(image, ((width - image.width) // 2, 0))
+    draw = ImageDraw.Draw(canvas)
+    for i, (text, colour) in enumerate(lines):
+        draw.text((4, image.height + 4 + 20 * i), text, fill=colour, font=font)
+    return canvas
+
+
+def sheet(cells: Sequence[Sequence[Image.Image]], gap: int = 10) -> Image.Image:
+    """A grid of images, one inner sequence per row."""
+    widths = [max(row[i].width for row in cells if i < len(row)) for i in range(max(len(row) for row in cells))]
+    heights = [max(image.height for image in row) for row in cells]
+    canvas = Image.new("RGB", (sum(widths) + gap * (len(widths) + 1), sum(heights) + gap * (len(heights) + 1)), "white")
+    y = gap
+    for row, height in zip(cells, heights, strict=True):
+        x = gap
+        for image, width in zip(row, widths, strict=False):
+            canvas.paste(image, (x, y))
+            x += width + gap
+        y += height + gap
+    return canvas
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write beside, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    image.save(beside, format="PNG")
+    beside.replace(path)

@@ -1,0 +1,172 @@
+"""VLM x pruner x benchmark x budgets -> rows on disk: one JSON object per item, resumable, seconds measured end to end."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+
+from grip_vlm import benchmarks, checkpoint
+from grip_vlm.bank import score
+from grip_vlm.benchmarks import Example
+from grip_vlm.budget import Budget
+from grip_vlm.pruners import Pruner
+from grip_vlm.vlms import FrozenVLM
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item answered once; the fields are a public contract."""
+
+    vlm: str
+    pruner: str
+    checkpoint: str
+    benchmark: str
+    item: str
+    budget: str
+    tokens: int
+    kept: int
+    prediction: str
+    target: str
+    score: float
+    seconds: float
+    """per item: vision tower, pruner and language model, of a batch divided by its size"""
+    seed: int
+    commit: str
+    torch: str
+    transformers: str
+    device: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes a row the same computation."""
+        return (self.vlm, self.pruner, self.checkpoint, self.benchmark, self.item, self.budget, str(self.seed))
+
+
+FIXED = {"full": "1.0", "blind": "0"}  # pruners whose rows do not depend on the budget, and what they are filed under
+
+
+def repair(path: Path) -> list[Row]:
+    """The rows already in `path`; a last line that a kill left half-written is cut off.
+
+    Raises:
+        ValueError: a line before the last is not a row, or the file is something else.
+    """
+    if not path.exists():
+        return []
+    rows, good = [], 0
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("no end of line")
+            rows.append(Row(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if number < len(lines) or line.endswith(b"\n"):
+                raise ValueError(f"{path}, line {number} is not a row of `evaluate`: {error}") from error
+            os.truncate(path, good)
+            break
+        good += len(line)
+    return rows
+
+
+def evaluate(
+    vlm: FrozenVLM,
+    pruners: dict[str, Pruner],
+    names: Sequence[str],
+    budgets: Sequence[Budget],
+    out: Path,
+    *,
+    split: str = "test",
+    limit: int = 100,
+    seed: int = 0,
+    batch: int = 32,
+    max_new_tokens: int = 8,
+) -> list[Row]:
+    """Answer `limit` items of every benchmark with every pruner at every budget, and append what is not there yet.
+
+    Args:
+        out: JSON lines; rows already in it are not computed again.
+
+    Returns:
+        All rows of this call, old and new.
+
+    Raises:
+        ValueError: unknown benchmark, or `out` holds something else.
+    """
+    for name in names:
+        benchmarks.load(name)
+    known = {row.key: row for row in repair(out)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with out.open("a", encoding="utf-8") as file:
+        for name in names:
+            examples = [benchmarks.example(name, split, i) for i in range(limit)]
+            for pruner_name, budget in track(list(_jobs(pruners, budgets)), description=name, transient=True):
+                pruner = pruners[pruner_name]
+                for start in range(0, limit, batch):
+                    part = examples[start : start + batch]
+                    keys = [(vlm.name, pruner_name, pruner.checkpoint, name, e.item, budget, str(seed)) for e in part]
+                    todo = [e for e, key in zip(part, keys, strict=True) if key not in known]
+                    new = _answer(vlm, pruner_name, pruner, todo, budget, seed, max_new_tokens)
+                    for row in new:
+                        known[row.key] = row
+                        file.write(json.dumps(asdict(row)) + "\n")
+                    file.flush()
+                    rows += [known[key] for key in keys]
+    return rows
+
+
+def _jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
+    for name in pruners:
+        for budget in (FIXED[name],) if name in FIXED else map(str, budgets):
+            yield name, budget
+
+
+def _answer(
+    vlm: FrozenVLM, name: str, pruner: Pruner, examples: list[Example], budget: str, seed: int, max_new_tokens: int
+) -> list[Row]:
+    """Rows of one batch."""
+    if not examples:
+        return []
+    import transformers
+
+    start = time.perf_counter()
+    encoded = vlm.encode(vlm.inputs([e.image for e in examples], [e.question for e in examples]))
+    counts = encoded.state.counts
+    wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
+    action = pruner.select(vlm, encoded, torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device))
+    texts = vlm.generate(vlm.pruned(encoded.prompt, action), max_new_tokens)
+    vlm.synchronize()
+    seconds = (time.perf_counter() - start) / len(examples)
+    common: dict[str, Any] = {
+        "vlm": vlm.name,
+        "pruner": name,
+        "checkpoint": pruner.checkpoint,
+        "budget": budget,
+        "seconds": round(seconds, 6),
+        "seed": seed,
+        "commit": checkpoint.commit(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": vlm.device.type,
+    }
+    return [
+        Row(
+            benchmark=example.benchmark,
+            item=example.item,
+            tokens=int(counts[i]),
+            kept=int(action.kept[i]),
+            prediction=text,
+            target=example.answers[0],
+            score=score(example.benchmark, text, example.answers),
+            **common,
+        )
+        for i, (example, text) in enumerate(zip(examples, texts, strict=True))
+    ]

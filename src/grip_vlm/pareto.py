@@ -1,0 +1,182 @@
+"""rows -> frontier: accuracy over cost with paired intervals, as a figure and a table. Never loads a model."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grip_vlm.evaluate import FIXED, Row, repair
+from grip_vlm.resume import write_text
+
+REPETITIONS = 2000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One pruner at one budget, over the items that all pruners have at that budget."""
+
+    pruner: str
+    budget: str
+    kept: float
+    """share of the visual tokens"""
+    accuracy: float
+    """macro mean over benchmarks"""
+    low: float
+    high: float
+    """95 % interval, items resampled within benchmarks and seeds averaged"""
+    by_benchmark: dict[str, float]
+    seconds: float
+    """median per item"""
+
+
+def read_rows(paths: Sequence[Path]) -> list[Row]:
+    """Rows of all files.
+
+    Raises:
+        ValueError: a file is missing, empty or not rows.
+    """
+    rows: list[Row] = []
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f"no rows at {str(path)!r}; `grip-vlm evaluate --out {path}` makes them")
+        rows += repair(path)
+    if not rows:
+        raise ValueError(f"there are no rows in {', '.join(map(str, paths))}")
+    return rows
+
+
+Scores = dict[str, NDArray[np.float64]]  # benchmark -> score per item, checkpoints and seeds averaged
+
+
+def scores_of(rows: Sequence[Row]) -> dict[tuple[str, str], Scores]:
+    """(pruner, budget) -> benchmark -> scores in the order of item names."""
+    cells: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        cells[row.pruner, row.budget][row.benchmark].setdefault(row.item, []).append(row.score)
+    return {
+        key: {name: np.array([np.mean(items[i]) for i in sorted(items)]) for name, items in sorted(names.items())}
+        for key, names in cells.items()
+    }
+
+
+def macro(scores: Scores) -> float:
+    return float(np.mean([values.mean() for values in scores.values()]))
+
+
+def bootstrap(scores: Scores, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Macro means of REPETITIONS resamples of the items within each benchmark, (REPETITIONS,)."""
+    means = []
+    for values in scores.values():
+        picked = rng.integers(0, len(values), (REPETITIONS, len(values)))
+        means.append(values[picked].mean(1))
+    return np.asarray(np.mean(means, axis=0))
+
+
+def paired_difference(ours: Scores, theirs: Scores, seed: int = 0) -> tuple[float, float, float]:
+    """Macro difference and its 95 % interval by a paired bootstrap over items.
+
+    Raises:
+        ValueError: the two were not measured on the same items.
+    """
+    if {n: len(v) for n, v in ours.items()} != {n: len(v) for n, v in theirs.items()}:
+        raise ValueError("paired comparison needs the same items on both sides")
+    difference = {name: ours[name] - theirs[name] for name in ours}
+    low, high = np.percentile(bootstrap(difference, np.random.default_rng(seed)), [2.5, 97.5])
+    return macro(difference), float(low), float(high)
+
+
+def points(rows: Sequence[Row]) -> list[Point]:
+    """One point per pruner and budget, sorted by pruner and budget."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.pruner, row.budget].append(row)
+    out = []
+    for (pruner, budget), scores in scores_of(rows).items():
+        low, high = np.percentile(bootstrap(scores, np.random.default_rng(0)), [2.5, 97.5])
+        here = groups[pruner, budget]
+        kept = float(np.mean([row.kept / row.tokens for row in here]))
+        seconds = float(np.median([row.seconds for row in here]))
+        by = {name: float(values.mean()) for name, values in scores.items()}
+        out.append(Point(pruner, budget, kept, macro(scores), float(low), float(high), by, seconds))
+    return sorted(out, key=lambda point: (point.pruner, point.kept))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: every pruner and budget, with the paired difference of `grip` to each."""
+    cells, measured = scores_of(rows), points(rows)
+    full = next((point.accuracy for point in measured if point.pruner == "full"), None)
+    names = sorted({name for point in measured for name in point.by_benchmark})
+    head = ["pruner", "budget", "kept", "accuracy", "95 % interval", "of full", "grip minus this", *names, "ms"]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    for point in sorted(measured, key=lambda p: (-p.kept, -p.accuracy)):
+        ours = cells.get(("grip", point.budget))
+        difference = "–"
+        if ours is not None and point.pruner != "grip":
+            mean, low, high = paired_difference(ours, cells[point.pruner, point.budget])
+            difference = f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        of_full = "–" if full is None else f"{100 * point.accuracy / full:.1f} %"
+        tasks = [f"{100 * point.by_benchmark.get(name, float('nan')):.1f}" for name in names]
+        line = [point.pruner, point.budget, f"{100 * point.kept:.1f} %", f"{100 * point.accuracy:.1f}"]
+        line += [f"{100 * point.low:.1f} – {100 * point.high:.1f}", of_full, difference, *tasks]
+        lines.append("| " + " | ".join([*line, f"{1000 * point.seconds:.1f}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def frontier(measured: Sequence[Point]) -> list[Point]:
+    """The points no other point beats in both kept tokens and accuracy, cheapest first."""
+    best, out = -1.0, []
+    for point in sorted(measured, key=lambda p: (p.kept, -p.accuracy)):
+        if point.accuracy > best:
+            best = point.accuracy
+            out.append(point)
+    return out
+
+
+def figure(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy over the share of tokens kept, one line per pruner with its interval, full and blind as levels."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    measured = points(rows)
+    drawn, axes = pyplot.subplots(figsize=(7.2, 4.4), dpi=150)
+    order = sorted({p.pruner for p in measured} - set(FIXED), key=lambda name: (name != "grip", name))
+    for i, name in enumerate(order):
+        mine = [point for point in measured if point.pruner == name]
+        x, y = [100 * p.kept for p in mine], [100 * p.accuracy for p in mine]
+        strong = name == "grip"
+        colour = "#c0392b" if strong else pyplot.get_cmap("tab10")((i + 6) % 10)
+        axes.fill_between(x, [100 * p.low for p in mine], [100 * p.high for p in mine], color=colour, alpha=0.12)
+        axes.plot(x, y, marker="o", lw=2.6 if strong else 1.4, ms=6 if strong else 4, color=colour, label=name)
+    for point in measured:
+        if point.pruner in FIXED:
+            axes.axhline(100 * point.accuracy, color="0.35", ls="--" if point.pruner == "full" else ":", lw=1)
+            axes.annotate(point.pruner, (1, 100 * point.accuracy), xycoords=("axes fraction", "data"), va="bottom", ha="right")
+    axes.set_xscale("log")
+    ticks = sorted({round(100 * point.kept) for point in measured if point.pruner not in FIXED} - {0})
+    axes.set_xticks(ticks, [f"{tick} %" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("visual tokens kept")
+    axes.set_ylabel("accuracy, macro mean (%)")
+    axes.set_title(f"{rows[0].vlm}: accuracy over cost", loc="left")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, ncols=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.tight_layout()
+    beside = path.with_name(f".{path.name}")
+    drawn.savefig(beside, format=path.suffix.lstrip(".") or "png")
+    beside.replace(path)
+    pyplot.close(drawn)
+
+
+def write(paths: Sequence[Path], out: Path, table_path: Path) -> str:
+    """Read rows, write figure and table, return the table."""
+    rows = read_rows(paths)
+    figure(rows, out)
+    text = table(rows)
+    write_text(table_path, text)
+    return text

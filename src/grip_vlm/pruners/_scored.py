@@ -1,0 +1,31 @@
+"""A trained scorer and the mode of its policy: what every trained method is at inference."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grip_vlm import checkpoint, policy
+from grip_vlm.mdp import Action
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+class Scored:
+    """Keeps the k tokens with the highest scores. The scorer is loaded on first use, when the VLM is known."""
+
+    def __init__(self, *, scorer: str | Path | None = None, seed: int = 0) -> None:
+        if scorer is None:
+            name = type(self).__module__.rpartition(".")[2]
+            raise ValueError(f"pruner {name!r} is trained: give the folder of its scorer")
+        self.folder = checkpoint.locate(scorer)
+        self.checkpoint = str(scorer)
+        self._scorer: tuple[str, checkpoint.Scorer] | None = None
+
+    @torch.no_grad()
+    def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
+        if self._scorer is None or self._scorer[0] != vlm.fingerprint():
+            self._scorer = vlm.fingerprint(), checkpoint.load(self.folder, vlm).to(vlm.device)
+        return Action(policy.greedy(self._scorer[1](encoded.state, k), k))

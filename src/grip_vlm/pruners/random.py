@@ -1,0 +1,26 @@
+"""k tokens uniformly at random: stronger than it sounds, and always in the table."""
+
+import zlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grip_vlm import policy
+from grip_vlm.mdp import Action
+from grip_vlm.pruners._untrained import Untrained
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+class Pruner(Untrained):
+    """The draw depends on the seed and the sample's own features, so batches equal single runs."""
+
+    def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
+        scores = torch.full(encoded.state.visual_mask.shape, -torch.inf)
+        for row, count in enumerate(encoded.state.counts.tolist()):
+            sample = encoded.state.visual[row, 0].float().cpu().numpy().tobytes()
+            generator = torch.Generator().manual_seed(zlib.crc32(sample, self.seed))
+            scores[row, :count] = torch.rand(count, generator=generator)
+        return Action(policy.greedy(scores.to(vlm.device), k))

@@ -1,0 +1,7 @@
+"""Straight-through Gumbel top-k: the same scorer trained through hard gates with soft gradients."""
+
+from grip_vlm.pruners._scored import Scored
+
+
+class Pruner(Scored):
+    """Top k of the scores."""

@@ -1,0 +1,7 @@
+"""Stage 1 only: the same scorer after supervised warm-up, at GRIP's training compute."""
+
+from grip_vlm.pruners._scored import Scored
+
+
+class Pruner(Scored):
+    """Top k of the scores."""

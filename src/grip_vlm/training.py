@@ -1,0 +1,264 @@
+"""What both stages share: an accelerated, logged, resumable run that ends with the scorer of the best dev score.
+
+Killed at any moment and started again, a run ends with the same weights as an uninterrupted one: every step draws from
+a generator seeded by (seed, step, process), and the state holds weights, best weights, optimizer and counters.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from grip_vlm import checkpoint, policy
+from grip_vlm.bank import Bank
+from grip_vlm.budget import Budget
+from grip_vlm.resume import has_state, load_state, save_state
+from grip_vlm.rewards import teacher_forced
+from grip_vlm.scorer import Scorer
+from grip_vlm.vlms import FrozenVLM
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every training run is told."""
+
+    out: Path
+    """folder for the scorer; the run's state is kept in it until the run is finished"""
+    data: str = "scenes"
+    """`scenes`, a benchmark's name, or a JSONL file with image, question and answers"""
+    examples: int = 6000
+    """training examples"""
+    dev_examples: int = 240
+    """held-out examples that decide which weights are kept"""
+    steps: int = 400
+    batch: int = 32
+    """questions per step, over all processes"""
+    rate: float = 1e-3
+    """learning rate of AdamW, reached in 20 steps and lowered on a cosine"""
+    low: float = 0.015
+    """smallest fraction of tokens drawn in training"""
+    high: float = 0.35
+    """largest"""
+    budget: str = ""
+    """train for this one budget instead of all of them"""
+    label_free: bool = False
+    """the target is the VLM's own answer from all tokens; no label is read"""
+    seed: int = 0
+    dev_every: int = 50
+    save_every: int = 25
+    log: str = ""
+    """tracker for the curves, such as `tensorboard`; empty for none"""
+
+    def __post_init__(self) -> None:
+        if min(self.examples, self.dev_examples, self.steps, self.batch, self.dev_every, self.save_every) < 1:
+            raise ValueError("examples, dev_examples, steps, batch, dev_every and save_every must be at least 1")
+        if not 0 < self.low <= self.high <= 1:
+            raise ValueError(f"budgets are drawn in 0 < low <= high <= 1, got low {self.low} and high {self.high}")
+        if not 0 < self.rate < 1:
+            raise ValueError(f"the learning rate must be between 0 and 1, got {self.rate}")
+        if self.budget:
+            Budget.parse(self.budget)
+
+    def draw_k(self, rng: np.random.Generator, counts: Tensor) -> Tensor:
+        """One budget per question, log-uniform in [low, high], (B,)."""
+        if self.budget:
+            fixed = Budget.parse(self.budget)
+            return torch.tensor([fixed.k(int(n)) for n in counts], device=counts.device)
+        drawn = np.exp(rng.uniform(math.log(self.low), math.log(self.high), len(counts)))
+        fraction = torch.from_numpy(drawn).to(counts.device)
+        return (fraction * counts + 0.5).long().clamp(min=1).minimum(counts)
+
+
+DEV_BUDGETS = (0.02, 0.05, 0.1)
+
+
+@dataclass
+class Run:
+    """A scorer being trained. Use `steps()` as the loop and `descend(loss)` inside it."""
+
+    config: RunConfig
+    method: str
+    vlm: FrozenVLM
+    scorer: Scorer
+    dev: Bank
+    settings: dict[str, Any] = field(default_factory=dict)
+    """what else decides the result; compared on resuming and kept in the provenance"""
+    state: dict[str, Any] = field(default_factory=dict)
+    """counters of the method itself, saved and resumed"""
+
+    def __post_init__(self) -> None:
+        tracker = self.config.log or None
+        self.accelerator = Accelerator(log_with=tracker, project_dir=str(self.config.out))
+        if tracker:
+            self.accelerator.init_trackers(self.method)
+        self.best = copy.deepcopy(self.scorer)
+        self.best_score, self.best_step, self.seconds = -1.0, 0, 0.0
+        optimizer = torch.optim.AdamW(self.scorer.parameters(), lr=self.config.rate, weight_decay=0.01)
+        self.model, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
+        self.console = Console(stderr=True, quiet=not self.accelerator.is_main_process)
+        self._metrics: dict[str, float] = {}
+
+    # ---- the loop ----------------------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[tuple[int, np.random.Generator, torch.Generator]]:
+        """(step, numpy generator, torch generator on the VLM's device) until the run is done; resumes by itself."""
+        first = self._resume()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        with Progress(*columns, TimeRemainingColumn(), console=self.console) as bar:
+            task = bar.add_task(self.method, total=self.config.steps, completed=first)
+            for step in range(first, self.config.steps):
+                start = time.monotonic()
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.config.rate * schedule(step, self.config.steps)
+                seed = [self.config.seed, step, self.accelerator.process_index]
+                generator = torch.Generator(self.vlm.device).manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+                yield step, np.random.default_rng(seed), generator
+                self._finish_step(step, start)
+                bar.update(task, completed=step + 1, description=f"{self.method} dev {self.best_score:.3f}")
+        self._finish()
+
+    @property
+    def local_batch(self) -> int:
+        """Questions per step of this process."""
+        return max(1, self.config.batch // self.accelerator.num_processes)
+
+    def score(self, state: Any, k: Tensor) -> Tensor:
+        """Scores of the scorer in training, (B, N), with gradient."""
+        with self.accelerator.autocast():
+            scores: Tensor = self.model(state, k)
+        return scores.float()
+
+    def descend(self, loss: Tensor) -> float:
+        """One step of the optimizer; returns the gradient's norm.
+
+        Raises:
+            FloatingPointError: the loss or the gradient is not finite.
+        """
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.scorer.parameters(), 1.0)
+        if not torch.isfinite(loss) or norm is None or not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"{self.method} diverged: loss {loss.item():g}, gradient {float(norm or math.nan):g}. The last good "
+                f"state is in {self._folder}; try a lower --rate"
+            )
+        self.optimizer.step()
+        return float(norm)
+
+    def log(self, **metrics: float) -> None:
+        """Remember what to log for this step."""
+        self._metrics.update(metrics)
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _folder(self) -> Path:
+        return self.config.out.with_name(f"{self.config.out.name}.state")
+
+    def _identity(self) -> dict[str, Any]:
+        config = {k: v for k, v in asdict(self.config).items() if k not in ("out", "log", "save_every")}
+        world = self.accelerator.num_processes
+        return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **config, **self.settings}
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"scorer": self.scorer, "best": self.best}
+
+    def _resume(self) -> int:
+        if not has_state(self._folder):
+            return 0
+        counters = load_state(self._folder, self._modules(), {"adamw": self.optimizer.optimizer})
+        if counters["identity"] != self._identity():
+            old, new = counters["identity"], self._identity()
+            differs = sorted(key for key in old | new if old.get(key) != new.get(key))
+            raise ValueError(
+                f"{self._folder} holds a run with other settings ({', '.join(differs)}); "
+                "give the same settings, another --out, or remove that folder"
+            )
+        self.state.update(counters["state"])
+        self.best_score, self.best_step = counters["best_score"], counters["best_step"]
+        self.seconds = counters["seconds"]
+        self.console.print(f"resuming {self.method} at step {counters['step']} from {self._folder}")
+        return int(counters["step"])
+
+    def _finish_step(self, step: int, start: float) -> None:
+        self.seconds += time.monotonic() - start
+        last = step + 1 == self.config.steps
+        if (step + 1) % self.config.dev_every == 0 or last:
+            score = dev_score(self.vlm, self.scorer, self.dev, self._dev_budgets())
+            self.log(dev=score)
+            if score > self.best_score:
+                self.best_score, self.best_step = score, step + 1
+                self.best.load_state_dict(self.scorer.state_dict())
+            line = " ".join(f"{name} {value:.3f}" for name, value in self._metrics.items())
+            self.console.print(f"{self.method} {step + 1}/{self.config.steps} {self.seconds:.0f}s {line}")
+        if self._metrics:
+            self.accelerator.log(self._metrics, step=step)
+        self._metrics = {}
+        if ((step + 1) % self.config.save_every == 0 or last) and self.accelerator.is_main_process:
+            counters = {
+                "step": step + 1,
+                "seconds": self.seconds,
+                "best_score": self.best_score,
+                "best_step": self.best_step,
+                "state": self.state,
+                "identity": self._identity(),
+            }
+            save_state(self._folder, self._modules(), {"adamw": self.optimizer.optimizer}, counters)
+        self.accelerator.wait_for_everyone()
+
+    def _dev_budgets(self) -> Sequence[str | float]:
+        return (self.config.budget,) if self.config.budget else DEV_BUDGETS
+
+    def _finish(self) -> None:
+        if self.accelerator.is_main_process:
+            settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
+            provenance = checkpoint.Provenance(
+                vlm=self.vlm.name,
+                fingerprint=self.vlm.fingerprint(),
+                data=self.config.data,
+                method=self.method,
+                steps=self.config.steps,
+                seconds=round(self.seconds, 1),
+                seed=self.config.seed,
+                settings={**settings, **self.settings, "best_step": self.best_step, "dev": self.best_score},
+                commit=checkpoint.commit(),
+                versions=checkpoint.versions(),
+            )
+            checkpoint.save(self.config.out, self.best, provenance)
+        self.accelerator.end_training()
+
+
+def schedule(step: int, steps: int, rise: int = 20) -> float:
+    """Linear rise, then cosine to a twentieth."""
+    return min(1.0, (step + 1) / rise) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+@torch.no_grad()
+def dev_score(vlm: FrozenVLM, scorer: Scorer, dev: Bank, budgets: Sequence[str | float], size: int = 60) -> float:
+    """Mean exact match of the greedy subsets over examples and budgets: what the best weights are chosen by."""
+    right = []
+    for start in range(0, len(dev), size):
+        batch = dev.batch(range(start, min(len(dev), start + size)))
+        state = batch.encoded.state
+        for budget in map(Budget.parse, budgets):
+            k = torch.tensor([budget.k(int(n)) for n in state.counts], device=vlm.device)
+            right.append(teacher_forced(vlm, batch, policy.greedy(scorer(state, k), k)).exact)
+    return float(torch.cat(right).mean())
+
+
+def run_all(loop: Callable[[], None]) -> None:
+    """Run a training loop; Ctrl-C ends it with one line, and the state stays."""
+    try:
+        loop()
+    except KeyboardInterrupt as error:
+        raise SystemExit("interrupted; start again with the same flags to go on") from error

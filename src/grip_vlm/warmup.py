@@ -1,0 +1,122 @@
+"""Stage 1, supervised: first imitate where the answer looks, then a relaxation through the frozen VLM.
+
+Ours, after the notes cited in docs/paper.md: (a) the teacher is the attention from the answer's tokens to the visual
+tokens over the later half of the layers, freed of its mean over the batch; the loss is the k-subset Gibbs likelihood of
+the teacher's top k plus a cross-entropy to its distribution. (b) soft top-k gates through the frozen VLM with the
+answer's likelihood and a growing pull towards hard gates.
+
+The rivals `soft_topk` and `st_gumbel` are stage (b) alone, for the whole of the training.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from grip_vlm import policy, relaxation
+from grip_vlm.bank import Bank, Batch
+from grip_vlm.mdp import Action
+from grip_vlm.scorer import Scorer
+from grip_vlm.training import Run, RunConfig
+from grip_vlm.vlms import FrozenVLM
+
+
+@dataclass(frozen=True)
+class WarmupConfig(RunConfig):
+    """Stage 1, or a rival that is trained by a relaxation alone."""
+
+    steps: int = 140
+    attention_share: float = 0.4
+    """share of the steps that imitate attention; 0 for a rival that is a relaxation alone"""
+    relaxation: Literal["soft_topk", "st_gumbel"] = "soft_topk"
+    """what the remaining steps do"""
+    dev_every: int = 35
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.attention_share <= 1:
+            raise ValueError(f"attention_share must be in [0, 1], got {self.attention_share}")
+
+
+def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: WarmupConfig) -> Scorer:
+    """Train `scorer` in place against the frozen VLM; returns the weights of the best dev score, saved in config.out."""
+    method = "warmup" if config.attention_share > 0 else config.relaxation
+    settings = {"attention_share": config.attention_share, "relaxation": config.relaxation}
+    run = Run(config, method, vlm, scorer, dev, settings)
+    imitate = round(config.attention_share * config.steps)
+    for step, rng, generator in run.steps():
+        batch = bank.draw(rng, run.local_batch)
+        state = batch.encoded.state
+        k = config.draw_k(rng, state.counts)
+        scores = run.score(state, k)
+        if step < imitate:
+            loss = imitation_loss(scores, k, answer_attention(vlm, batch))
+        else:
+            progress = (step - imitate) / max(1, config.steps - imitate)
+            loss = relaxed_loss(vlm, batch, scores, k, config.relaxation, progress, generator)
+        run.descend(loss)
+        run.log(loss=loss.item())
+    return run.best
+
+
+def imitation_loss(scores: Tensor, k: Tensor, teacher: Tensor) -> Tensor:
+    """-log pi_k(teacher's top k) per token kept, plus the cross-entropy of softmax(scores) to the teacher, (B, N)."""
+    valid = torch.isfinite(scores)
+    chosen = policy.greedy(torch.where(valid, teacher, -torch.inf), k)
+    law = policy.gibbs(scores, k)
+    gradient = (law.inclusion - chosen.double()) / k[:, None]  # d(-log pi) / d theta / k
+    finite = torch.where(valid, scores, 0.0)
+    likelihood = (finite * gradient.to(scores.dtype)).sum(1)
+    # A surrogate with that gradient; its value is replaced by the true one, so that what is logged means something.
+    true = -policy.log_prob(law, chosen[:, None])[:, 0] / k
+    likelihood = likelihood + (true.to(scores.dtype) - likelihood).detach()
+    target = teacher / teacher.sum(1, keepdim=True).clamp(min=1e-9)
+    cross = -(target * scores.masked_fill(~valid, -1e4).log_softmax(1)).sum(1)
+    return (likelihood + cross).mean()
+
+
+def relaxed_loss(
+    vlm: FrozenVLM, batch: Batch, scores: Tensor, k: Tensor, kind: str, progress: float, generator: torch.Generator
+) -> Tensor:
+    """Answer's negative log-likelihood through gates; for soft top-k plus 0.1 .. 2 times the distance to hard gates."""
+    if kind == "st_gumbel":
+        valid = torch.isfinite(scores)
+        temperature = 1.0 - 0.7 * progress
+        gate = relaxation.straight_through_gate(scores, k, generator, temperature).masked_fill(~valid, 0.0)
+        return -relaxation.gated_log_likelihood(vlm, batch, gate).mean()
+    gate, gap = relaxation.soft_gate(scores, k)
+    return -relaxation.gated_log_likelihood(vlm, batch, gate).mean() + (0.1 + 1.9 * progress) * gap
+
+
+@torch.no_grad()
+def answer_attention(vlm: FrozenVLM, batch: Batch) -> Tensor:
+    """How much the answer's tokens look at each visual token, (B, N): mean over heads, over the later half of the
+    layers and over the answer's tokens, minus the batch mean at the same place (positional habits), floored at zero."""
+    inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
+    with eager_attention(vlm.model):
+        maps = vlm.model(**inputs, output_attentions=True, use_cache=False, logits_to_keep=1).attentions
+    later = torch.stack(list(maps[len(maps) // 2 :])).float().mean((0, 2))  # (B, L, L)
+    length = inputs["input_ids"].shape[1]
+    # The rows that predict the answer's tokens are those just before them.
+    column = torch.arange(length, device=later.device)
+    asks = (column >= length - 1 - batch.answer_length[:, None]) & (column < length - 1)  # (B, L)
+    looked = torch.einsum("bl,blj->bj", asks.float() / asks.sum(1, keepdim=True), later)  # (B, L)
+    is_visual = inputs["input_ids"] == vlm.model.config.image_token_id
+    mask = batch.encoded.state.visual_mask
+    attention = torch.zeros(mask.shape, device=later.device).masked_scatter(mask, looked[is_visual])
+    habit = attention.sum(0, keepdim=True) / mask.sum(0, keepdim=True).clamp(min=1)
+    return ((attention - habit).clamp(min=0) + 1e-6) * mask
+
+
+@contextmanager
+def eager_attention(model: Any) -> Iterator[None]:
+    """Attention maps need the eager implementation; the model's own is back afterwards."""
+    before = model.config.get_text_config()._attn_implementation
+    model.set_attn_implementation({"text_config": "eager"})
+    try:
+        yield
+    finally:
+        model.set_attn_implementation({"text_config": before})
