@@ -14,6 +14,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+import lessons
 from grip_vlm import benchmarks
 from grip_vlm.scenes import compose
 from grip_vlm.scenes.compose import PATCH, SIZE
@@ -34,8 +35,8 @@ def corpus(scenes: int = 3000) -> list[str]:
     texts = []
     for index in range(scenes):
         scene, rng = compose("train", index), np.random.default_rng(index)
-        for name in benchmarks.names():
-            question = benchmarks.load(name).ask(scene, rng)
+        for ask in (lessons.ask, lessons.ask, *(benchmarks.load(name).ask for name in benchmarks.names())):
+            question = ask(scene, rng)
             if question is not None:
                 texts += [question.text, question.answer]
     return texts
@@ -80,8 +81,8 @@ def build_processor() -> LlavaProcessor:
 def build_model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
     """Vision tower 4 x 128, language model 4 x 192.
 
-    Weights start at 1/sqrt(fan-in), since transformers' 0.02 binds nothing at these widths; keys start equal to
-    queries and rotate slowly, so that attention begins as a search for similar content.
+    Weights start at 1/sqrt(fan-in), since transformers' 0.02 binds nothing at these widths; keys start as half
+    the queries and rotate slowly, so that attention begins as a search for similar content.
     """
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(
@@ -126,5 +127,5 @@ def build_model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
             elif "embed_tokens" in name:
                 nn.init.normal_(weight, std=1.0)
         for layer in model.model.language_model.layers:
-            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+            layer.self_attn.k_proj.weight.copy_(0.5 * layer.self_attn.q_proj.weight)
     return model

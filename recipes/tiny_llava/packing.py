@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pool import questions
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from grip_vlm.benchmarks import Question
 from grip_vlm.scenes import Scene
+from pool import questions
 
 IGNORE = -100
 

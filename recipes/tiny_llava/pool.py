@@ -7,6 +7,7 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
+import lessons
 from grip_vlm import benchmarks
 from grip_vlm.scenes import Item, Scene, compose
 from grip_vlm.scenes.compose import GRID, SIZE
@@ -92,11 +93,12 @@ def make_pool(split: str, count: int, workers: int = 2, chunk: int = 1000) -> Po
 
 
 def questions(scene: Scene, rng: np.random.Generator, tries: int = 24) -> list[benchmarks.Question]:
-    """Distinct questions about one scene from all the benchmarks that can ask it, in random order."""
+    """Distinct questions about one scene in random order: every second try a lesson, else a benchmark's."""
     names = [name for name in benchmarks.names() if scene.layout in benchmarks.load(name).LAYOUTS]
     asked: dict[str, benchmarks.Question] = {}
-    for _ in range(tries):
-        question = benchmarks.load(names[rng.integers(len(names))]).ask(scene, rng)
+    for attempt in range(tries):
+        ask = lessons.ask if attempt % 2 else benchmarks.load(names[rng.integers(len(names))]).ask
+        question = ask(scene, rng)
         if question is not None:
             asked.setdefault(question.text, question)
     return list(asked.values())

@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from build import build_model, build_processor
-from muon import Muon
-from packing import IGNORE, Packed, Packer, packed_logits
-from pool import DENSE, Pool, make_pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
 
+from build import build_model, build_processor
 from grip_vlm import benchmarks
 from grip_vlm.resume import has_state, load_state, save_state, write_text
 from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
+from muon import Muon
+from packing import IGNORE, Packed, Packer, packed_logits
+from pool import DENSE, Pool, make_pool
 
 
 @dataclass
@@ -65,13 +65,13 @@ def pixels(images: np.ndarray, rng: np.random.Generator | None = None) -> Tensor
     return (values - 0.4) / 0.3
 
 
-def optimizers(named: list[tuple[str, nn.Parameter]], rate: float) -> dict[str, torch.optim.Optimizer]:
+def optimizers(named: list[tuple[str, nn.Parameter]], rates: dict[str, float]) -> dict[str, torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for everything else."""
     inner = [p for n, p in named if p.ndim == 2 and (".layers." in n or "projector" in n)]
     chosen = {id(p) for p in inner}
     outer = [p for _, p in named if id(p) not in chosen]
-    muon = Muon(inner, lr=rate)
-    return {"muon": muon, "adamw": torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.95), weight_decay=0.01)}
+    muon = Muon(inner, lr=rates["muon"])
+    return {"muon": muon, "adamw": torch.optim.AdamW(outer, lr=rates["adamw"], betas=(0.9, 0.95), weight_decay=0.01)}
 
 
 def tower_features(model: LlavaForConditionalGeneration, values: Tensor) -> Tensor:
@@ -99,23 +99,23 @@ class Stage:
 
     name: str
     steps: int
-    rate: float
+    rates: dict[str, float]
     modules: dict[str, nn.Module]
     named: list[tuple[str, nn.Parameter]]
     config: Config
 
     def run(self, loss_of) -> None:  # type: ignore[no-untyped-def]
         folder = self.config.out / f"state_{self.name}"
-        optims = optimizers(self.named, self.rate)
+        optims = optimizers(self.named, self.rates)
         first, seconds = 0, 0.0
         if has_state(folder):
             counters = load_state(folder, self.modules, optims)
             first, seconds = counters["step"], counters["seconds"]
         began = time.monotonic() - seconds
         for step in range(first, self.steps):
-            for optim in optims.values():
+            for name, optim in optims.items():
                 for group in optim.param_groups:
-                    group["lr"] = self.rate * schedule(step, self.steps)
+                    group["lr"] = self.rates[name] * schedule(step, self.steps)
                 optim.zero_grad(set_to_none=True)
             loss, line = loss_of(step)
             loss.backward()
@@ -148,7 +148,7 @@ def train_tower(model: LlavaForConditionalGeneration, pool: Pool, config: Config
         return loss, lambda: " ".join(f"{n}={v:.3f}" for n, v in zip(DENSE, average / scale, strict=True))
 
     modules = {"tower": model.model.vision_tower, "heads": heads}
-    Stage("tower", config.tower_steps, 3e-3, modules, named, config).run(loss_of)
+    Stage("tower", config.tower_steps, {"muon": 3e-3, "adamw": 3e-3}, modules, named, config).run(loss_of)
 
 
 def answer_loss(logits: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
@@ -216,12 +216,18 @@ def train_language(model: LlavaForConditionalGeneration, pool: Pool, packer: Pac
             logits = packed_logits(model, visual, packed, kept)
         loss, right = answer_loss(logits, packed)
         loss = loss + 0.2 * naming
-        return loss, lambda: f"right {right:.3f} questions {packed.segment.amax(1).float().mean():.1f}" + (
-            f" {evaluate(model, packer)}" if step % 300 == 299 else ""
+        return (
+            loss,
+            lambda: (
+                f"right {right:.3f} questions {packed.segment.amax(1).float().mean():.1f}"
+                + (f" {evaluate(model, packer)}" if step % 300 == 299 else "")
+            ),
         )
 
     named = language_parameters(model)
-    Stage("language", config.language_steps, 2e-3, {"model": model}, named, config).run(loss_of)
+    Stage("language", config.language_steps, {"muon": 3e-3, "adamw": 2e-3}, {"model": model}, named, config).run(
+        loss_of
+    )
 
 
 def train_joint(model: LlavaForConditionalGeneration, pool: Pool, packer: Packer, config: Config) -> None:
@@ -238,13 +244,13 @@ def train_joint(model: LlavaForConditionalGeneration, pool: Pool, packer: Packer
         return loss, lambda: f"right {right:.3f}" + (f" {evaluate(model, packer)}" if step % 50 == 49 else "")
 
     named = list(model.named_parameters())
-    Stage("joint", config.joint_steps, 4e-4, {"model": model}, named, config).run(loss_of)
+    Stage("joint", config.joint_steps, {"muon": 6e-4, "adamw": 3e-4}, {"model": model}, named, config).run(loss_of)
 
 
 @torch.no_grad()
 def evaluate(model: LlavaForConditionalGeneration, packer: Packer, split: str = "dev", count: int = 150) -> str:
     """Exact-match accuracy of greedy answers by benchmark, read off one teacher-forced forward per item."""
-    accuracy = {}
+    accuracy, packer = {}, Packer(packer.tokenizer, 40, packer.prefix)
     for name in benchmarks.names():
         right = []
         for start in range(0, count, 50):

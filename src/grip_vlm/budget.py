@@ -1,11 +1,9 @@
-"""How many visual tokens to keep: a count, a fraction or a percentage, and the law budgets are drawn from in training."""
+"""How many visual tokens to keep: a count, a fraction or a percentage."""
 
 import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-
-import numpy as np
 
 RULE = "a budget is a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
 
@@ -23,7 +21,8 @@ class Budget:
         if self.tokens is not None and self.tokens < 1:
             raise ValueError(f"cannot keep {self.tokens} tokens; {RULE}")
         if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise ValueError(f"cannot keep {float(self.fraction):g} of the tokens; {RULE}")
+            share = "more than all" if self.fraction > 1 else "nothing or less"
+            raise ValueError(f"cannot keep {share} of the tokens; {RULE}")
 
     @classmethod
     def parse(cls, value: "int | float | str | Budget") -> "Budget":
@@ -38,7 +37,7 @@ class Budget:
             raise ValueError(f"{value!r} is not a budget; {RULE}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{value!r} is not a budget; {RULE}")
-        text = repr(value) if isinstance(value, (int, float)) else value.strip()
+        text = value.strip() if isinstance(value, str) else repr(float(value) if isinstance(value, float) else value)
         if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
             return cls(tokens=int(text))
         number = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
@@ -61,9 +60,5 @@ class Budget:
         return max(1, math.floor(self.fraction * n + Fraction(1, 2)))
 
     def __str__(self) -> str:
-        return str(self.tokens) if self.tokens is not None else f"{float(self.fraction or 0):g}"
-
-
-def draw_fraction(rng: np.random.Generator, low: float, high: float) -> float:
-    """A fraction drawn log-uniformly in [low, high]: every octave of budgets is trained equally often (ours)."""
-    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
+        """Text that `parse` reads back as the same budget: "64", "0.1", "1.0"."""
+        return str(self.tokens) if self.tokens is not None else repr(float(self.fraction or 0))

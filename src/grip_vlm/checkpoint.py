@@ -1,5 +1,6 @@
 """A scorer on disk: safetensors weights, JSON configuration and provenance. No pickle anywhere."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -65,6 +66,17 @@ def save(folder: Path, scorer: Scorer, provenance: Provenance) -> None:
     save_file(weights, beside / "scorer.safetensors")
     (beside / "scorer.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
     replace_folder(beside, folder)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises ValueError if saving a scorer to `folder` would replace something that is not a scorer."""
+    if folder.exists() and not (folder / "scorer.json").is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise ValueError(f"{folder} holds something else than a scorer; give another --out")
+
+
+def digest(folder: Path) -> str:
+    """Eight hexadecimal digits that tell the weights in `folder` from others."""
+    return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:8]
 
 
 def locate(scorer: str | Path) -> Path:

@@ -67,12 +67,13 @@ class Warmup:
 
     def run(self) -> None:
         import torch
+        from accelerate import PartialState
 
         from grip_vlm import vlms
         from grip_vlm.scorer import Scorer, ScorerConfig
         from grip_vlm.warmup import warmup
 
-        frozen = vlms.load(self.vlm)
+        frozen = vlms.load(self.vlm, device=PartialState().device)
         bank, dev = _banks(frozen, self.config)
         torch.manual_seed(self.config.seed)
         scorer = Scorer(ScorerConfig(dim=frozen.dim, width=self.width)).to(frozen.device)
@@ -90,11 +91,13 @@ class Train:
     vlm: str = "tiny-llava"
 
     def run(self) -> None:
+        from accelerate import PartialState
+
         from grip_vlm import checkpoint, vlms
         from grip_vlm.grpo import train
 
         folder = checkpoint.locate(self.init)
-        frozen = vlms.load(self.vlm)
+        frozen = vlms.load(self.vlm, device=PartialState().device)
         scorer = checkpoint.load(folder, frozen).to(frozen.device)
         bank, dev = _banks(frozen, self.config)
         train(frozen, scorer.train().requires_grad_(True), bank, dev, self.config)
@@ -172,7 +175,9 @@ class List:
         from grip_vlm import benchmarks, pruners, vlms
 
         if self.what == "vlms":
-            print("\n".join([f"{name} (shipped)" for name in vlms.shipped()] + [f"{f} (family)" for f in vlms.families()]))
+            print(
+                "\n".join([f"{name} (shipped)" for name in vlms.shipped()] + [f"{f} (family)" for f in vlms.families()])
+            )
         else:
             print("\n".join(pruners.names() if self.what == "pruners" else benchmarks.names()))
 
@@ -211,7 +216,7 @@ def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate |
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(Command, args=arguments, prog="grip-vlm")  # type: ignore[arg-type]
+            return tyro.cli(Command, args=arguments, prog="grip-vlm")
     except SystemExit as stop:
         words = "".join(character for character in said.getvalue() if character not in "│╭╮╰╯─").split()
         if stop.code:

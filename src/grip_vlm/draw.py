@@ -21,12 +21,9 @@ def draw_kept(image: Image.Image, kept: Sequence[int], tokens: int, size: int = 
     draw = ImageDraw.Draw(canvas)
     for index in kept:
         row, column = divmod(index, side)
-        box = tuple(round(value * size / side) for value in (column, row, column + 1, row + 1))
-        canvas.paste(bright.crop(box), box[:2])
-    for index in kept:
-        row, column = divmod(index, side)
-        box = tuple(round(value * size / side) for value in (column, row, column + 1, row + 1))
-        draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=(255, 196, 0), width=1)
+        left, top, right, bottom = (round(value * size / side) for value in (column, row, column + 1, row + 1))
+        canvas.paste(bright.crop((left, top, right, bottom)), (left, top))
+        draw.rectangle((left, top, right - 1, bottom - 1), outline=(255, 196, 0), width=1)
     return canvas
 
 

@@ -1,4 +1,4 @@
-"""VLM x pruner x benchmark x budgets -> rows on disk: one JSON object per item, resumable, seconds measured end to end."""
+"""VLM x pruner x benchmark x budgets -> rows on disk: one JSON object per item, resumable, seconds end to end."""
 
 import json
 import os

@@ -49,7 +49,7 @@ class GRPOConfig(RunConfig):
 
 
 def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOConfig) -> Scorer:
-    """Train `scorer` in place from its warm-up weights; returns the weights of the best dev score, saved in config.out."""
+    """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out."""
     gibbs = config.policy == "gibbs"
     method = "grip" if gibbs else "grip_like"
     settings = {name: getattr(config, name) for name in ("group", "epochs", "anchor", "policy", "reward")}
@@ -76,8 +76,10 @@ def gibbs_step(
     state: State = batch.encoded.state
     temperature = math.exp(run.state["log_temperature"])
     with torch.no_grad():
-        old = policy.gibbs(run.scorer(state, k).float() / temperature, k)
-        anchor = policy.gibbs(reference(state, k).float() / temperature, k)
+        old = policy.gibbs(run.score(state, k) / temperature, k)
+        with run.accelerator.autocast():
+            anchored = reference(state, k)
+        anchor = policy.gibbs(anchored.float() / temperature, k)
         drawn = policy.sample(old, config.group, generator)  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
     group = Group(drawn, reward)
@@ -88,8 +90,9 @@ def gibbs_step(
         scores = run.score(state, k) / temperature
         gradient, clipped = gibbs_gradient(policy.gibbs(scores, k), old, anchor, group.mask, advantage, weight)
         run.descend(surrogate(scores, gradient))
-    run.state["log_temperature"] = steer(run.state["log_temperature"], old, step / config.steps)
-    run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=float((old.spread / k).mean()), clip=clipped)
+    spread = run.mean((old.spread / k).mean())
+    run.state["log_temperature"] = steer(run.state["log_temperature"], spread, step / config.steps)
+    run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=spread, clip=clipped)
 
 
 def gibbs_gradient(
@@ -135,10 +138,9 @@ def group_advantage(reward: Tensor, k: Tensor, counts: Tensor, scale: dict[str, 
     return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
 
 
-def steer(log_temperature: float, law: Gibbs, progress: float) -> float:
-    """Move log tau so that the exploration d / k stays in a band that narrows over the run; top-k is unaffected."""
+def steer(log_temperature: float, spread: float, progress: float) -> float:
+    """Move log tau so that the exploration `spread`, d / k, stays in a band that narrows over the run."""
     low, high = (early + (late - early) * progress for early, late in zip(SPREAD_EARLY, SPREAD_LATE, strict=True))
-    spread = float((law.spread / law.k).mean())
     if spread < low:
         return min(log_temperature + 0.05, 5.0)
     if spread > high:
@@ -160,10 +162,10 @@ def plackett_luce_step(
     One budget per step, since ordered draws of different lengths do not batch: the first question's.
     """
     state: State = batch.encoded.state
-    keep = int(k[0])
+    keep = min(int(k[0]), int(state.counts.min()))
     same = torch.full_like(k, keep)
     with torch.no_grad():
-        old_scores = run.scorer(state, same).float()
+        old_scores = run.score(state, same)
         order = plackett_luce.sample(old_scores, keep, config.group, generator)  # (B, G, k)
         old = plackett_luce.step_log_probs(old_scores, order)
         drawn = torch.zeros(*order.shape[:2], state.visual.shape[1], dtype=torch.bool, device=order.device)

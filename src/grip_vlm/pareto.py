@@ -113,14 +113,14 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
     for point in sorted(measured, key=lambda p: (-p.kept, -p.accuracy)):
         ours = cells.get(("grip", point.budget))
-        difference = "–"
+        difference = "-"
         if ours is not None and point.pruner != "grip":
             mean, low, high = paired_difference(ours, cells[point.pruner, point.budget])
             difference = f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-        of_full = "–" if full is None else f"{100 * point.accuracy / full:.1f} %"
+        of_full = "-" if full is None else f"{100 * point.accuracy / full:.1f} %"
         tasks = [f"{100 * point.by_benchmark.get(name, float('nan')):.1f}" for name in names]
         line = [point.pruner, point.budget, f"{100 * point.kept:.1f} %", f"{100 * point.accuracy:.1f}"]
-        line += [f"{100 * point.low:.1f} – {100 * point.high:.1f}", of_full, difference, *tasks]
+        line += [f"{100 * point.low:.1f} to {100 * point.high:.1f}", of_full, difference, *tasks]
         lines.append("| " + " | ".join([*line, f"{1000 * point.seconds:.1f}"]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -155,7 +155,9 @@ def figure(rows: Sequence[Row], path: Path) -> None:
     for point in measured:
         if point.pruner in FIXED:
             axes.axhline(100 * point.accuracy, color="0.35", ls="--" if point.pruner == "full" else ":", lw=1)
-            axes.annotate(point.pruner, (1, 100 * point.accuracy), xycoords=("axes fraction", "data"), va="bottom", ha="right")
+            axes.annotate(
+                point.pruner, (1, 100 * point.accuracy), xycoords=("axes fraction", "data"), va="bottom", ha="right"
+            )
     axes.set_xscale("log")
     ticks = sorted({round(100 * point.kept) for point in measured if point.pruner not in FIXED} - {0})
     axes.set_xticks(ticks, [f"{tick} %" for tick in ticks])

@@ -23,8 +23,7 @@ def step_log_probs(scores: Tensor, order: Tensor) -> Tensor:
     log p_t = theta_t - log sum over the tokens not yet picked; the sum runs backwards from the tail, so that no
     subtraction of nearly equal numbers occurs.
     """
-    b, g, k = order.shape
-    theta = scores[:, None].expand(-1, g, -1)
+    theta = scores[:, None].expand(-1, order.shape[1], -1)
     picked = theta.gather(2, order)  # (B, G, k)
     rest = theta.masked_fill(torch.zeros_like(theta, dtype=torch.bool).scatter(2, order, True), -torch.inf)
     tail = rest.logsumexp(dim=2, keepdim=True)  # (B, G, 1)

@@ -5,8 +5,8 @@
 Log-probability, entropy, KL and inclusion probabilities are exact, the mode is top-k of the scores. The paper's policy
 is not public; ours: this one, because training and inference then agree (Chen, Dempster & Liu 1994).
 
-Everything is batched torch on any device, in float64 inside: scores (B, N), k (B,), masks (B, G, N). Padding tokens have
-score -inf and are never drawn.
+Everything is batched torch on any device, in float64 inside: scores (B, N), k (B,), masks (B, G, N). Padding has
+score -inf and is never drawn.
 """
 
 import math
@@ -43,7 +43,9 @@ def greedy(scores: Tensor, k: Tensor) -> Tensor:
     """
     _check(scores, k)
     order = scores.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(scores.shape[1], device=scores.device).expand_as(order))
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(scores.shape[1], device=scores.device).expand_as(order)
+    )
     return rank < k[:, None]
 
 
@@ -77,8 +79,8 @@ def gibbs(scores: Tensor, k: Tensor) -> Gibbs:
 
 
 def _check(scores: Tensor, k: Tensor) -> None:
-    if torch.isnan(scores).any():
-        raise ValueError("scores contain NaN; the scorer has diverged or its input is not finite")
+    if torch.isnan(scores).any() or (scores == torch.inf).any():
+        raise ValueError("scores contain NaN or +inf; the scorer has diverged or its input is not finite")
     counts = torch.isfinite(scores).sum(1)
     if (k < 1).any() or (k > counts).any():
         raise ValueError(f"k must be between 1 and the number of tokens; got k {k.tolist()} for {counts.tolist()}")

@@ -45,7 +45,9 @@ def gated_log_likelihood(vlm: FrozenVLM, batch: Batch, log_gate: Tensor) -> Tens
     """
     inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
     length = inputs["input_ids"].shape[1]
-    bias = gate_columns(inputs["input_ids"] == vlm.model.config.image_token_id, batch.encoded.state.visual_mask, log_gate)
+    bias = gate_columns(
+        inputs["input_ids"] == vlm.model.config.image_token_id, batch.encoded.state.visual_mask, log_gate
+    )
     causal = torch.ones(length, length, dtype=torch.bool, device=bias.device).tril()
     seen = causal & inputs["attention_mask"].bool()[:, None, :]
     seen = seen | torch.eye(length, dtype=torch.bool, device=bias.device)  # padding rows see themselves

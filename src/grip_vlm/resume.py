@@ -1,4 +1,4 @@
-"""Training state on disk: weights, optimizer and counters as safetensors and JSON, written so that a kill loses nothing.
+"""Training state on disk: weights, optimizer and counters, written so that a kill loses nothing.
 
 Nothing here is random: every step draws from a generator seeded by (seed, step), so a state holds no generator and a
 resumed run repeats the steps that an uninterrupted one would have made.

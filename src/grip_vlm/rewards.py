@@ -42,7 +42,7 @@ def teacher_forced(vlm: FrozenVLM, batch: Batch, mask: Tensor, rows: Tensor | No
 def answer_logits(
     vlm: FrozenVLM, batch: Batch, mask: Tensor, rows: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (R, T, vocabulary) that predict the last T tokens, those tokens (R, T), and which of them are the answer."""
+    """Logits (R, T, vocabulary) that predict the last T tokens, those tokens, and which are the answer, (R, T)."""
     inputs = vlm.pruned(batch.encoded.prompt, Action(mask), rows)
     length = batch.answer_length if rows is None else batch.answer_length[rows]
     longest = int(length.max())
@@ -60,7 +60,7 @@ def group_reward(vlm: FrozenVLM, batch: Batch, mask: Tensor, exact_only: bool, s
     b, g, _ = mask.shape
     flat = mask.flatten(0, 1)
     order = flat.sum(1).argsort(stable=True)
-    parts = [teacher_forced(vlm, batch, flat[part], part // g) for part in order.split(size)]
+    parts = [teacher_forced(vlm, batch, flat[part], part // g) for part in torch.split(order, size)]
     back = order.argsort()
     exact = torch.cat([part.exact for part in parts])[back].view(b, g)
     if exact_only:

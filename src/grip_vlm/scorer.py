@@ -53,7 +53,8 @@ class Attention(nn.Module):
         some = mask.any(1)[:, None, None]  # (B, 1, 1)
         seen = (mask[:, None] | ~some)[:, None]  # (B, 1, 1, M): rows without a key see all, and are zeroed below
         y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        return self.out(y.transpose(1, 2).flatten(2)) * some
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2)) * some
+        return out
 
 
 class Block(nn.Module):
@@ -73,12 +74,14 @@ class Block(nn.Module):
         scales = self.modulation(budget)[:, None].chunk(6, dim=-1)  # 6 of (B, 1, d)
 
         def normed(step: int) -> Tensor:
-            return self.norms[step](x) * (1 + scales[2 * step]) + scales[2 * step + 1]
+            y: Tensor = self.norms[step](x) * (1 + scales[2 * step]) + scales[2 * step + 1]
+            return y
 
         mixed = normed(0)
         x = x + self.mix(mixed, mixed, mask)
         x = x + self.ask(normed(1), question, question_mask)
-        return x + self.feed(normed(2))
+        out: Tensor = x + self.feed(normed(2))
+        return out
 
 
 class Scorer(nn.Module):
@@ -90,7 +93,7 @@ class Scorer(nn.Module):
         width = config.width
         self.visual_norm, self.question_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
         self.visual, self.question = nn.Linear(config.dim, width), nn.Linear(config.dim, width)
-        self.place = nn.Linear(4 * config.frequencies, width)
+        self.place = nn.Linear(6 * config.frequencies, width)
         self.word_norm = nn.LayerNorm(width)
         self.words = Attention(width, config.heads)
         self.budget = nn.Sequential(nn.Linear(3, width), nn.SiLU())
@@ -111,9 +114,13 @@ class Scorer(nn.Module):
             ValueError: the VLM's width is not the one this scorer was built for.
         """
         if state.visual.shape[-1] != self.config.dim:
-            raise ValueError(f"this scorer reads tokens of width {self.config.dim}, the VLM's are {state.visual.shape[-1]}")
+            raise ValueError(
+                f"this scorer reads tokens of width {self.config.dim}, the VLM's are {state.visual.shape[-1]}"
+            )
         kind = self.visual.weight.dtype
-        places = fourier(state.places.to(kind), self.config.frequencies)  # (B, N, 4F)
+        # Which image a token belongs to is a third coordinate; the code is computed in float32 and rounded last.
+        where = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)
+        places = fourier(where, self.config.frequencies).to(kind)  # (B, N, 6F)
         x = self.visual(self.visual_norm(state.visual.to(kind))) + self.place(places)  # (B, N, d)
         question = self.question(self.question_norm(state.question.to(kind)))  # (B, M, d)
         order = torch.arange(question.shape[1], device=question.device, dtype=torch.float32)
@@ -125,15 +132,15 @@ class Scorer(nn.Module):
         budget = self.budget(share.to(kind))
         for block in self.blocks:
             x = block(x, state.visual_mask, question, state.question_mask, budget)
-        scores = self.head(x)[..., 0].float()  # (B, N)
+        scores: Tensor = self.head(x)[..., 0].float()  # (B, N)
         return scores.masked_fill(~state.visual_mask, -torch.inf)
 
 
 def fourier(places: Tensor, frequencies: int) -> Tensor:
-    """Sines and cosines of (B, N, 2) coordinates in [0, 1], (B, N, 4 F)."""
+    """Sines and cosines of (B, N, C) coordinates in [0, 1], (B, N, 2 C F)."""
     waves = math.pi * 2 ** torch.linspace(0, 5, frequencies, device=places.device, dtype=torch.float32)
-    angles = (places.float()[..., None] * waves).flatten(-2)  # (B, N, 2F)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1).to(places.dtype)
+    angles = (places[..., None] * waves).flatten(-2)  # (B, N, C F)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def sinusoids(order: Tensor, width: int) -> Tensor:

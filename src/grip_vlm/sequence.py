@@ -80,5 +80,5 @@ def prune_sequence(
         "input_ids": ids.gather(1, at).masked_fill(~valid, prompt.pad_token_id),
         "attention_mask": valid.long(),
         "position_ids": prompt.position_ids[rows].gather(1, at).masked_fill(~valid, 0),
-        "mm_encoder_outputs": {"image": wrap(list(chosen[kept].split(counts)))},
+        "mm_encoder_outputs": {"image": wrap(list(torch.split(chosen[kept], counts)))},
     }

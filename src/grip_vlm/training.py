@@ -7,7 +7,7 @@ a generator seeded by (seed, step, process), and the state holds weights, best w
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class RunConfig:
     """What every training run is told."""
 
     out: Path
-    """folder for the scorer; the run's state is kept in it until the run is finished"""
+    """folder for the scorer; the run's state lies beside it in OUT.state, so that the same command goes on"""
     data: str = "scenes"
     """`scenes`, a benchmark's name, or a JSONL file with image, question and answers"""
     examples: int = 6000
@@ -97,6 +97,7 @@ class Run:
     """counters of the method itself, saved and resumed"""
 
     def __post_init__(self) -> None:
+        checkpoint.refuse_foreign(self.config.out)
         tracker = self.config.log or None
         self.accelerator = Accelerator(log_with=tracker, project_dir=str(self.config.out))
         if tracker:
@@ -121,7 +122,9 @@ class Run:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.config.rate * schedule(step, self.config.steps)
                 seed = [self.config.seed, step, self.accelerator.process_index]
-                generator = torch.Generator(self.vlm.device).manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+                generator = torch.Generator(self.vlm.device).manual_seed(
+                    int(np.random.SeedSequence(seed).generate_state(1)[0])
+                )
                 yield step, np.random.default_rng(seed), generator
                 self._finish_step(step, start)
                 bar.update(task, completed=step + 1, description=f"{self.method} dev {self.best_score:.3f}")
@@ -130,7 +133,7 @@ class Run:
     @property
     def local_batch(self) -> int:
         """Questions per step of this process."""
-        return max(1, self.config.batch // self.accelerator.num_processes)
+        return max(1, self.config.batch // int(self.accelerator.num_processes))
 
     def score(self, state: Any, k: Tensor) -> Tensor:
         """Scores of the scorer in training, (B, N), with gradient."""
@@ -154,6 +157,10 @@ class Run:
             )
         self.optimizer.step()
         return float(norm)
+
+    def mean(self, value: Tensor) -> float:
+        """The mean of a scalar over all processes, so that they steer alike."""
+        return float(self.accelerator.reduce(value, reduction="mean"))
 
     def log(self, **metrics: float) -> None:
         """Remember what to log for this step."""
@@ -254,11 +261,3 @@ def dev_score(vlm: FrozenVLM, scorer: Scorer, dev: Bank, budgets: Sequence[str |
             k = torch.tensor([budget.k(int(n)) for n in state.counts], device=vlm.device)
             right.append(teacher_forced(vlm, batch, policy.greedy(scorer(state, k), k)).exact)
     return float(torch.cat(right).mean())
-
-
-def run_all(loop: Callable[[], None]) -> None:
-    """Run a training loop; Ctrl-C ends it with one line, and the state stays."""
-    try:
-        loop()
-    except KeyboardInterrupt as error:
-        raise SystemExit("interrupted; start again with the same flags to go on") from error

@@ -42,7 +42,7 @@ class WarmupConfig(RunConfig):
 
 
 def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: WarmupConfig) -> Scorer:
-    """Train `scorer` in place against the frozen VLM; returns the weights of the best dev score, saved in config.out."""
+    """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
     method = "warmup" if config.attention_share > 0 else config.relaxation
     settings = {"attention_share": config.attention_share, "relaxation": config.relaxation}
     run = Run(config, method, vlm, scorer, dev, settings)
@@ -63,9 +63,11 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
 
 
 def imitation_loss(scores: Tensor, k: Tensor, teacher: Tensor) -> Tensor:
-    """-log pi_k(teacher's top k) per token kept, plus the cross-entropy of softmax(scores) to the teacher, (B, N)."""
+    """-log pi_k(teacher's top k) per token kept, plus the cross-entropy of softmax(scores) to the teacher's positive
+    part; `teacher` is (B, N)."""
     valid = torch.isfinite(scores)
     chosen = policy.greedy(torch.where(valid, teacher, -torch.inf), k)
+    teacher = (teacher.clamp(min=0) + 1e-6) * valid
     law = policy.gibbs(scores, k)
     gradient = (law.inclusion - chosen.double()) / k[:, None]  # d(-log pi) / d theta / k
     finite = torch.where(valid, scores, 0.0)
@@ -94,7 +96,7 @@ def relaxed_loss(
 @torch.no_grad()
 def answer_attention(vlm: FrozenVLM, batch: Batch) -> Tensor:
     """How much the answer's tokens look at each visual token, (B, N): mean over heads, over the later half of the
-    layers and over the answer's tokens, minus the batch mean at the same place (positional habits), floored at zero."""
+    layers and over the answer's tokens, minus the mean of the batch's other samples there (positional habits)."""
     inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
     with eager_attention(vlm.model):
         maps = vlm.model(**inputs, output_attentions=True, use_cache=False, logits_to_keep=1).attentions
@@ -107,8 +109,9 @@ def answer_attention(vlm: FrozenVLM, batch: Batch) -> Tensor:
     is_visual = inputs["input_ids"] == vlm.model.config.image_token_id
     mask = batch.encoded.state.visual_mask
     attention = torch.zeros(mask.shape, device=later.device).masked_scatter(mask, looked[is_visual])
-    habit = attention.sum(0, keepdim=True) / mask.sum(0, keepdim=True).clamp(min=1)
-    return ((attention - habit).clamp(min=0) + 1e-6) * mask
+    others = attention.sum(0, keepdim=True) - attention
+    habit = others / (mask.sum(0, keepdim=True) - mask.long()).clamp(min=1)  # (B, N); zero for a batch of one
+    return (attention - habit) * mask
 
 
 @contextmanager

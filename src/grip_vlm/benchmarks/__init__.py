@@ -1,6 +1,7 @@
 """What a VLM is asked and how an answer is scored: one file per benchmark, and the folder is the registry.
 
-A benchmark file defines `LAYOUTS` (the scene layouts it draws from), `ask(scene, rng)` and `score(prediction, answers)`.
+A benchmark file defines `LAYOUTS` (the scene layouts it draws from), `ask(scene, rng)` and `score(prediction,
+answers)`.
 `score` is used by evaluation and by the reward alike, so that training and reported numbers cannot drift apart.
 """
 

@@ -16,15 +16,15 @@ def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
     shapes = scene.of("shape")
     if not shapes:
         return None
-    there = {(shape.colour, shape.name) for shape in shapes}
+    there = {(str(shape.colour), shape.name) for shape in shapes}
     if rng.random() < 0.5:
-        colour, name = _pick(sorted(there, key=str), rng)
+        colour, name = _pick(sorted(there), rng)
         return Question(f"Is there a {colour} {name}?", "yes")
-    mixed = sorted({(a.colour, b.name) for a in shapes for b in shapes} - there, key=str)
+    mixed = sorted({(str(a.colour), b.name) for a in shapes for b in shapes} - there)
     absent = [(colour, name) for colour in COLOURS for name in SHAPES if (colour, name) not in there]
     colour, name = _pick(mixed if mixed and rng.random() < 0.5 else absent, rng)
     return Question(f"Is there a {colour} {name}?", "no")
 
 
-def _pick(options: list[tuple[str | None, str]], rng: np.random.Generator) -> tuple[str | None, str]:
+def _pick(options: list[tuple[str, str]], rng: np.random.Generator) -> tuple[str, str]:
     return options[rng.integers(len(options))]

@@ -17,7 +17,7 @@ class Pruner(Protocol):
     """What every file in this folder defines, as a class named `Pruner` that takes the keywords of `load`."""
 
     checkpoint: str
-    """the scorer's folder or name; empty for methods without training"""
+    """the scorer's folder or name and a digest of its weights; empty for methods without training"""
 
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         """Keep k (B,) tokens of each sample. `full` and `blind` ignore k, `downsample` keeps at most k."""

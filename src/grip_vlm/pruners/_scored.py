@@ -8,6 +8,7 @@ from torch import Tensor
 
 from grip_vlm import checkpoint, policy
 from grip_vlm.mdp import Action
+from grip_vlm.scorer import Scorer
 
 if TYPE_CHECKING:
     from grip_vlm.vlms import Encoded, FrozenVLM
@@ -21,8 +22,8 @@ class Scored:
             name = type(self).__module__.rpartition(".")[2]
             raise ValueError(f"pruner {name!r} is trained: give the folder of its scorer")
         self.folder = checkpoint.locate(scorer)
-        self.checkpoint = str(scorer)
-        self._scorer: tuple[str, checkpoint.Scorer] | None = None
+        self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
+        self._scorer: tuple[str, Scorer] | None = None
 
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:

@@ -1,4 +1,4 @@
-"""FasterVLM: keep the tokens that the vision tower's CLS token attends to most (arXiv 2412.01818). Question-agnostic."""
+"""FasterVLM (arXiv 2412.01818): keep the tokens that the tower's CLS token attends to most, whatever the question."""
 
 from typing import TYPE_CHECKING
 
@@ -40,4 +40,5 @@ def cls_row(vlm: "FrozenVLM", hidden: tuple[Tensor, ...]) -> Tensor:
     q = layer.self_attn.q_proj(x[:, :1]).unflatten(-1, (heads, -1))  # (images, 1, heads, d / heads)
     key = layer.self_attn.k_proj(x).unflatten(-1, (heads, -1))
     logits = torch.einsum("bihd,bjhd->bhj", q, key) * q.shape[-1] ** -0.5
-    return logits.softmax(-1).mean(1)[:, 1:]
+    row: Tensor = logits.softmax(-1).mean(1)[:, 1:]
+    return row

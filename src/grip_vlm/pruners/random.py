@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Pruner(Untrained):
-    """The draw depends on the seed and the sample's own features, so batches equal single runs."""
+    """The draw depends on the seed and on the sample's own features (rounded), so batches equal single runs."""
 
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         scores = torch.full(encoded.state.visual_mask.shape, -torch.inf)
         for row, count in enumerate(encoded.state.counts.tolist()):
-            sample = encoded.state.visual[row, 0].float().cpu().numpy().tobytes()
+            mean = encoded.state.visual[row, :count].float().mean(0)
+            sample = (100 * mean).round().int().cpu().numpy().tobytes()
             generator = torch.Generator().manual_seed(zlib.crc32(sample, self.seed))
             scores[row, :count] = torch.rand(count, generator=generator)
         return Action(policy.greedy(scores.to(vlm.device), k))

@@ -34,7 +34,7 @@ def grid(k: int) -> Tensor:
 def nearest(places: Tensor, points: Tensor) -> Tensor:
     """For each point the nearest place that is still free, (k,) indices of (n, 2) places."""
     distance = torch.cdist(points.to(places.device), places.float())  # (k, n)
-    chosen = []
+    chosen: list[int] = []
     for row in distance:
         row = row.clone()
         row[chosen] = torch.inf

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw
 
-from grip_vlm.scenes.glyphs import COLOURS, FRAMES, LETTERS, SHAPES, Point, draw_arrow, draw_label, draw_number, draw_shape
+from grip_vlm.scenes.glyphs import (
+    COLOURS,
+    FRAMES,
+    LETTERS,
+    SHAPES,
+    Point,
+    draw_arrow,
+    draw_label,
+    draw_number,
+    draw_shape,
+)
 from grip_vlm.scenes.pixels import SPLITS, background
 
 SIZE = 112  # pixels
@@ -143,17 +153,17 @@ def _place_diagram(board: _Board) -> None:
         source = board.place("shape", shape, colour, 2)
         target = board.place("label", letter, None, 2)
         if source is None or target is None:
-            raise _Crowded
+            raise _CrowdedError
         source.partner, target.partner = len(board.items) - 1, len(board.items) - 2
     arrows = [_arrow_ends(item, board.items[item.partner]) for item in board.items if item.partner is not None]
     for i, (start, end) in enumerate(arrows):
         for other in board.items:
             own = other in (board.items[i], board.items[board.items[i].partner or 0])
             if not own and _near_segment(other.centre, start, end) < 1.6 * PATCH:
-                raise _Crowded  # an arrow would run through a third thing
+                raise _CrowdedError  # an arrow would run through a third thing
 
 
-class _Crowded(Exception):
+class _CrowdedError(Exception):
     """The things drawn do not fit; composing starts again with the next random numbers."""
 
 
@@ -195,7 +205,7 @@ def compose(split: str, index: int, layout: str | None = None, seed: int = 0) ->
         board = _Board(rng)
         try:
             _PLACE[chosen](board)
-        except _Crowded:
+        except _CrowdedError:
             continue
         return Scene(_paint(board, split, chosen), board.items, chosen)
 

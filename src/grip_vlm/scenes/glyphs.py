@@ -33,13 +33,11 @@ def outline(shape: str) -> list[Point]:
         return [(0, -0.5), (0.5, 0.42), (-0.5, 0.42)]
     if shape == "cross":
         arm = 0.17
-        return [
-            *((-arm, -0.5), (arm, -0.5), (arm, -arm), (0.5, -arm), (0.5, arm), (arm, arm)),
-            *((arm, 0.5), (-arm, 0.5), (-arm, arm), (-0.5, arm), (-0.5, -arm), (-arm, -arm)),
-        ]
+        right: list[Point] = [(arm, -0.5), (arm, -arm), (0.5, -arm), (0.5, arm), (arm, arm), (arm, 0.5)]
+        return right + [(-x, -y) for x, y in right]
     if shape == "star":
-        turns = [(math.pi * (i / 5 - 0.5), 0.5 if i % 2 == 0 else 0.2) for i in range(10)]
-        return [(radius * math.cos(turn), radius * math.sin(turn)) for turn, radius in turns]
+        corners = [(math.pi * (i / 5 - 0.5), 0.5 if i % 2 == 0 else 0.2) for i in range(10)]
+        return [(radius * math.cos(turn), radius * math.sin(turn)) for turn, radius in corners]
     if shape == "heart":
         turns = [2 * math.pi * i / 24 for i in range(24)]
         return [

@@ -69,4 +69,4 @@ def handwritten(rng: np.random.Generator, split: str, digit: int, size: int) -> 
     half = size / 2
     matrix = (cos, sin, 4 + dx - half * (cos + sin), -sin, cos, 4 + dy - half * (cos - sin))
     image = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) / np.float32(255)

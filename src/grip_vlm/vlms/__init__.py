@@ -27,9 +27,7 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/config.json"))
 
 
-def load(
-    name: str, *, dtype: torch.dtype | str = torch.float32, device: str | torch.device | None = None
-) -> FrozenVLM:
+def load(name: str, *, dtype: torch.dtype | str = torch.float32, device: str | torch.device | None = None) -> FrozenVLM:
     """A frozen VLM from the package, a folder or the hub.
 
     Args:
@@ -48,7 +46,9 @@ def load(
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
         known = ", ".join(shipped())
-        message = f"no VLM {name!r}: neither shipped ({known}), nor a checkpoint folder, nor a hub id that can be reached"
+        message = (
+            f"no VLM {name!r}: neither shipped ({known}), nor a checkpoint folder, nor a hub id that can be reached"
+        )
         raise ValueError(message) from error
     if config.model_type not in families():
         raise ValueError(f"{name!r} is a {config.model_type}; families with an adapter: {', '.join(families())}")

@@ -93,7 +93,7 @@ class FrozenVLM:
     ) -> dict[str, Any]:
         """Processor outputs of one image and one question per sample, through the model's chat template.
 
-        With `answers`, the answer and the end-of-sequence token follow the prompt, and `answer_length` (B,) counts them.
+        With `answers`, the answer and the end-of-sequence token follow the prompt; `answer_length` (B,) counts both.
         """
         tokenizer = self.processor.tokenizer
         texts = []
@@ -140,7 +140,9 @@ class FrozenVLM:
         if sum(per_image) != int(counts.sum()):
             raise ValueError(f"{int(counts.sum())} image placeholders in the prompts, but {sum(per_image)} features")
         visual = self._by_sample(torch.cat(features), slots)
-        owner = torch.arange(len(per_image), device=ids.device).repeat_interleave(torch.tensor(per_image, device=ids.device))
+        owner = torch.arange(len(per_image), device=ids.device).repeat_interleave(
+            torch.tensor(per_image, device=ids.device)
+        )
         image = self._by_sample(owner, slots)
         positions = inputs.get("position_ids")
         positions = (attention.cumsum(1) - 1).clamp(min=0) if positions is None else positions

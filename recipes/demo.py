@@ -1,0 +1,79 @@
+"""The main job in a few minutes on two cores: held-out questions answered from 100 % down to 2 % of the visual tokens.
+
+    make demo        (or: python recipes/demo.py --out demo)
+
+Prints the table of accuracy and time, draws the frontier and a sheet of images with the tokens kept for their question.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from grip_vlm import benchmarks, draw, pareto, pruners, vlms
+from grip_vlm.budget import Budget
+from grip_vlm.evaluate import evaluate
+from grip_vlm.vlms import FrozenVLM
+
+BUDGETS = ("0.25", "0.1", "0.05", "0.02")
+PRUNERS = ("full", "grip", "random", "uniform", "cls_attention", "blind")
+GREEN, RED, GREY = "#1e8449", "#c0392b", "#555555"
+
+
+@dataclass(frozen=True)
+class Demo:
+    out: Path = Path("demo")
+    vlm: str = "tiny-llava"
+    items: int = 25
+    """held-out questions per benchmark"""
+    split: str = "test"
+
+
+def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
+    """One row per benchmark: the image, then what `grip` keeps of it at each budget and what the VLM then answers."""
+    grip = pruners.load("grip", scorer=vlm.name)
+    rows = []
+    for name in benchmarks.names():
+        item = benchmarks.example(name, split, index)
+        full = vlm.answer(item.image, item.question)
+        picture = item.image.resize((224, 224), Image.Resampling.LANCZOS)
+        cells = [draw.caption(picture, [(item.question[:58], "black"), (f"all {full.tokens}: {full.text}", GREY)], 400)]
+        for budget in BUDGETS[1:]:
+            answer = vlm.answer(item.image, item.question, grip, budget)
+            colour = GREEN if benchmarks.load(name).score(answer.text, item.answers) else RED
+            drawn = draw.draw_kept(item.image, answer.kept_indices, answer.tokens, 224)
+            cells.append(draw.caption(drawn, [(f"{answer.kept} tokens: {answer.text}", colour), ("", GREY)]))
+        rows.append(cells)
+    return draw.sheet(rows)
+
+
+def print_table(console: Console, rows: list[pareto.Row]) -> None:
+    table = Table(title="Held-out questions, six task families", title_justify="left")
+    for column in ("pruner", "tokens kept", "share", "accuracy", "ms per question"):
+        table.add_column(column, justify="left" if column == "pruner" else "right")
+    for point in sorted(pareto.points(rows), key=lambda p: (-p.kept, -p.accuracy)):
+        kept = round(point.kept * rows[0].tokens)
+        style = "bold" if point.pruner == "grip" else None
+        cells = (f"{kept}", f"{100 * point.kept:.0f} %", f"{100 * point.accuracy:.1f} %", f"{1000 * point.seconds:.1f}")
+        table.add_row(point.pruner, *cells, style=style)
+    console.print(table)
+
+
+def main(demo: Demo) -> None:
+    console = Console()
+    vlm = vlms.load(demo.vlm)
+    chosen = {name: pruners.load(name, scorer=demo.vlm if name == "grip" else None) for name in PRUNERS}
+    rows_path = demo.out / "rows.jsonl"
+    budgets = [Budget.parse(budget) for budget in BUDGETS]
+    rows = evaluate(vlm, chosen, benchmarks.names(), budgets, rows_path, split=demo.split, limit=demo.items)
+    print_table(console, rows)
+    pareto.write([rows_path], demo.out / "frontier.png", demo.out / "table.md")
+    draw.save(sheet(vlm, demo.split), demo.out / "sheet.png")
+    console.print(f"frontier  {demo.out / 'frontier.png'}\nsheet     {demo.out / 'sheet.png'}\nrows      {rows_path}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Demo))

@@ -1,0 +1,71 @@
+"""What an answer costs in FLOPs: vision tower, language model and scorer, counted on the real modules.
+
+`meta` tensors have shapes and no memory, so models too large for this machine are counted as exactly as small ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from grip_vlm.mdp import State
+from grip_vlm.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs of one question about one image; a multiplication and an addition are two."""
+
+    vision: int
+    """tower and projector"""
+    language: int
+    """prefill of all visual tokens and the question"""
+    scorer: int
+
+    @property
+    def full(self) -> int:
+        return self.vision + self.language
+
+    @property
+    def scorer_share(self) -> float:
+        """Of the full forward."""
+        return self.scorer / self.full
+
+    @property
+    def language_share(self) -> float:
+        return self.language / self.full
+
+
+def count(call: Callable[[], Any]) -> int:
+    """FLOPs of matrix products, convolutions and attention inside `call`."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        call()
+    return int(counter.get_total_flops())
+
+
+def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
+    """The cost of a LLaVA with one image and a question of `words` tokens.
+
+    The model's attention should be `eager`, whose products the counter knows; model and scorer may be on `meta`.
+    """
+    device, vision = model.device, model.config.vision_config
+    pixels = torch.zeros(1, 3, vision.image_size, vision.image_size, device=device, dtype=model.dtype)
+    n = (vision.image_size // vision.patch_size) ** 2
+    dim = model.config.get_text_config().hidden_size
+    embeddings = torch.zeros(1, n + words, dim, device=device, dtype=model.dtype)
+    state = State(
+        visual=torch.zeros(1, n, dim, device=device),
+        visual_mask=torch.ones(1, n, dtype=torch.bool, device=device),
+        places=torch.zeros(1, n, 2, device=device),
+        image=torch.zeros(1, n, dtype=torch.long, device=device),
+        question=torch.zeros(1, words, dim, device=device),
+        question_mask=torch.ones(1, words, dtype=torch.bool, device=device),
+    )
+    k = torch.ones(1, dtype=torch.long, device=device)
+    return Cost(
+        vision=count(lambda: model.get_image_features(pixel_values=pixels, return_dict=True)),
+        language=count(lambda: model.base_model.language_model(inputs_embeds=embeddings, use_cache=False)),
+        scorer=count(lambda: scorer(state, k)),
+    )

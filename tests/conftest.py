@@ -1,0 +1,40 @@
+"""One random tiny-llava on disk, built once per session, and a few examples to ask it about."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # set before Hugging Face's libraries are imported: a test never reaches for the hub
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "tiny_llava"))
+
+import build
+from grip_vlm import vlms
+from grip_vlm.data import load_examples
+
+
+@pytest.fixture(scope="session")
+def vlm_dir(tmp_path_factory):
+    """A checkpoint as `from_pretrained` wants it; its weights are random, its tokenizer has seen 150 scenes."""
+    folder = tmp_path_factory.mktemp("vlm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "corpus", partial(build.corpus, 150))  # the recipe's 3000 scenes take seven seconds
+        processor = build.build_processor()
+    build.build_model(len(processor.tokenizer), seed=0).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vlm(vlm_dir):
+    return vlms.load(str(vlm_dir), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def examples():
+    """Two of each benchmark."""
+    return load_examples("scenes", "train", 12)

@@ -1,0 +1,239 @@
+"""Every benchmark gives the same items again, and every answer is true of its scene."""
+
+import re
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+
+from grip_vlm import benchmarks
+from grip_vlm.benchmarks._exact import exact_match, normalise
+from grip_vlm.scenes import Scene, compose
+
+NAMES = benchmarks.names()
+
+
+@cache
+def items(name, count=30):
+    return [benchmarks.example(name, "dev", index) for index in range(count)]
+
+
+@cache
+def asked(name, count=100):
+    """Questions about scenes of all the layouts that a benchmark draws from."""
+    benchmark, out = benchmarks.load(name), []
+    for index in range(10 * count):
+        scene = compose("dev", index, benchmark.LAYOUTS[index % len(benchmark.LAYOUTS)])
+        question = benchmark.ask(scene, np.random.default_rng(index))
+        if question is not None:
+            out.append((scene, question))
+        if len(out) == count:
+            return out
+    raise AssertionError(f"{name} asks about fewer than one scene in ten")
+
+
+def test_the_six_benchmarks_are_found_in_their_folder():
+    assert NAMES == ["choice", "diagram", "perception", "pointing", "presence", "reading"]
+
+
+# ---- the contract ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thirty_items_are_the_same_again(name):
+    for index, item in enumerate(items(name)):
+        again = benchmarks.example(name, "dev", index)
+        assert (again.item, again.question, again.answers) == (item.item, item.question, item.answers)
+        assert again.image.tobytes() == item.image.tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thirty_items_have_different_images_and_names(name):
+    assert len({item.image.tobytes() for item in items(name)}) == 30
+    assert [item.item for item in items(name)] == [f"{name}/dev/{index}" for index in range(30)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_item_of_another_split_or_seed_has_another_image(name):
+    found = [benchmarks.example(name, split, 0, seed) for split, seed in (("dev", 0), ("test", 0), ("dev", 1))]
+    assert len({item.image.tobytes() for item in found}) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gold_answer_scores_one(name):
+    score = benchmarks.load(name).score
+    assert [score(item.answers[0], item.answers) for item in items(name)] == [1.0] * 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("spoil", [lambda gold: f"{gold}{gold}", lambda gold: "", lambda gold: f"not {gold}"])
+def test_a_wrong_answer_scores_zero(name, spoil):
+    score = benchmarks.load(name).score
+    assert [score(spoil(item.answers[0]), item.answers) for item in items(name)] == [0.0] * 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_answer_of_another_item_scores_zero(name):
+    score, answers = benchmarks.load(name).score, sorted({item.answers[0] for item in items(name)})
+    assert len(answers) > 1
+    assert score(answers[0], answers[1:]) == 0.0
+
+
+@pytest.mark.parametrize("text", ["Yes.", "yes", " YES ", "yes .", "Yes...\n"])
+def test_case_space_and_a_full_stop_do_not_count(text):
+    assert normalise(text) == "yes"
+    assert exact_match(text, ["yes"]) == 1.0
+
+
+@pytest.mark.parametrize("text", ["no", "y es", "yes!", ""])
+def test_other_differences_count(text):
+    assert exact_match(text, ["yes"]) == 0.0
+
+
+def test_any_accepted_answer_is_right():
+    assert exact_match("cat", ["kitten", "Cat"]) == 1.0
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown benchmark 'vqa'; choose from choice, diagram"):
+        benchmarks.load("vqa")
+
+
+def test_a_helper_file_is_no_benchmark():
+    with pytest.raises(ValueError, match="unknown benchmark '_exact'"):
+        benchmarks.example("_exact", "dev", 0)
+
+
+# ---- truth, from the items of the scene alone ------------------------------------------------------------------------
+
+
+def only(found):
+    """The one thing a question means; a question that means none or two is at fault itself."""
+    (item,) = found
+    return item
+
+
+def beside(scene, item, kind, rows=0):
+    """What stands one patch to the left or right of it, at most `rows` rows higher or lower."""
+
+    def gap(other):
+        return max(item.column - other.column - other.width, other.column - item.column - item.width)
+
+    return [other for other in scene.of(kind) if abs(other.row - item.row) <= rows and gap(other) <= 1]
+
+
+def truth(scene, text):
+    """The answer to a question in any of the benchmarks' wordings."""
+    shapes, numbers = scene.of("shape"), scene.of("number")
+
+    def means(pattern):
+        found = re.fullmatch(pattern, text)
+        return found.groups() if found else None
+
+    def shape(name):
+        return only(item for item in shapes if item.name == name)
+
+    def yes(is_so):
+        return "yes" if is_so else "no"
+
+    if found := means(r"Is there a (\w+) (\w+)\?"):
+        return yes(found in {(item.colour, item.name) for item in shapes})
+    if found := means(r"(?:Is|Are) there exactly (\w+) (\w+) shapes?\?"):
+        count = sum(item.colour == found[1] for item in shapes)
+        return yes(count == ("zero", "one", "two", "three", "four").index(found[0]))
+    if found := means(r"(?:Is|Are) there exactly (\w+) (circle|square|triangle|cross|star|heart)(?:e?s)?\?"):
+        count = sum(item.name == found[1] for item in shapes)
+        return yes(count == ("zero", "one", "two", "three", "four").index(found[0]))
+    if found := means(r"Is the (\w+) (\w+) in the (\w+) half\?"):
+        x, y = only(item for item in shapes if (item.colour, item.name) == found[:2]).centre
+        return yes({"left": x < 56, "right": x > 56, "top": y < 56, "bottom": y > 56}[found[2]])
+    if found := means(r"Is the (\w+) (\w+)\?"):
+        return yes(shape(found[0]).colour == found[1])
+    if found := means(r"Which label does the (\w+) point to\?"):
+        return only(label for label in scene.of("label") if scene.partner(label) is shape(found[0])).name
+    if found := means(r"Which shape points to label (\w)\?"):
+        return only(item for item in shapes if item.partner is not None and scene.partner(item).name == found[0]).name
+    if found := means(r"What number is next to the (\w+)\?"):
+        return only(beside(scene, shape(found[0]), "number")).name
+    if found := means(r"What number is in the (\w+) frame\?"):
+        return only(item for item in numbers if item.colour == found[0]).name
+    if text == "What number is written?":
+        return only(numbers).name
+    if found := means(r"What colour is the shape pointing to label (\w)\?"):
+        label = only(item for item in scene.of("label") if item.name == found[0])
+        return str(only(item for item in shapes if scene.partner(item) is label).colour)
+    if found := means(r"What colour is the shape next to number (\d+)\?"):
+        number = only(item for item in numbers if item.name == found[0])
+        return str(only(beside(scene, number, "shape")).colour)
+    if found := means(r"What colour is the (\w+)\?"):
+        return str(shape(found[0]).colour)
+    if found := means(r"Which shape is (\w+)\?"):
+        return only(item for item in shapes if item.colour == found[0]).name
+    raise AssertionError(f"unknown wording: {text}")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "choice"])
+def test_a_hundred_answers_are_true_of_their_scenes(name):
+    for scene, question in asked(name):
+        assert truth(scene, question.text) == question.answer, (question, scene.items)
+
+
+def test_the_letter_of_a_choice_indexes_the_one_true_option():
+    for scene, question in asked("choice", 200):
+        text, a, b, c, d = re.fullmatch(r"(.*\?) A (\w+) B (\w+) C (\w+) D (\w+)", question.text).groups()
+        assert len({a, b, c, d}) == 4
+        assert {"A": a, "B": b, "C": c, "D": d}[question.answer] == truth(scene, text), (question, scene.items)
+
+
+def test_the_letters_of_a_choice_come_up_about_equally_often():
+    letters = Counter(question.answer for _, question in asked("choice", 200))
+    assert set(letters) == set("ABCD")
+    assert max(letters.values()) < 70
+
+
+def test_half_of_the_choices_need_two_facts():
+    two = [question for _, question in asked("choice", 200) if re.search("pointing to|next to", question.text)]
+    assert 80 <= len(two) <= 120
+
+
+@pytest.mark.parametrize("name", ["pointing", "choice"])
+def test_what_a_question_calls_next_to_a_thing_is_the_only_thing_around_it(name):
+    """Three rows up or down is a patch of distance at most: nothing else may be as near as the thing meant."""
+    found = [(scene, question.text) for scene, question in asked(name, 600) if "next to" in question.text]
+    assert len(found) > 100
+    for scene, text in found:
+        named = re.search(r"next to (?:the|number) (\w+)\?", text)[1]
+        item = only(item for item in scene.items if item.name == named)
+        kind = "number" if item.kind == "shape" else "shape"
+        assert len(beside(scene, item, kind, rows=3)) == 1, (text, scene.items)
+
+
+@pytest.mark.parametrize("name", ["presence", "perception"])
+def test_yes_and_no_are_balanced(name):
+    answers = Counter(item.answers[0] for item in items(name, 300))
+    assert set(answers) == {"yes", "no"}
+    assert 120 <= answers["yes"] <= 180
+
+
+@pytest.mark.parametrize("wording", ["exactly", r"Is the \w+ \w+\?", "half"])
+def test_yes_and_no_are_balanced_for_every_wording_of_perception(wording):
+    answers = [question.answer for _, question in asked("perception", 500) if re.search(wording, question.text)]
+    assert len(answers) > 50
+    assert 0.38 <= answers.count("yes") / len(answers) <= 0.62
+
+
+def test_half_of_the_absent_things_combine_a_colour_and_a_shape_that_are_there():
+    """Where the scene allows it; the other half does so by chance only."""
+    mixed = []
+    for scene, question in asked("presence", 400):
+        there = {(shape.colour, shape.name) for shape in scene.of("shape")}
+        combined = {(colour, name) for colour, _ in there for _, name in there} - there
+        if question.answer == "no" and combined:
+            mixed.append(tuple(question.text.removesuffix("?").split()[-2:]) in combined)
+    assert 0.42 <= np.mean(mixed) <= 0.66
+
+
+def test_a_benchmark_asks_nothing_about_a_scene_that_does_not_allow_it():
+    rng, empty = np.random.default_rng(0), Scene(compose("dev", 0).image, [], "objects")
+    assert [benchmarks.load(name).ask(empty, rng) for name in NAMES] == [None] * 6

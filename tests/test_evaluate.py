@@ -1,0 +1,174 @@
+"""Rows are a contract, and evaluating again computes only what is missing."""
+
+import json
+
+import pytest
+
+from grip_vlm import benchmarks, pruners
+from grip_vlm.budget import Budget
+from grip_vlm.evaluate import evaluate, repair
+
+FIELDS = (
+    *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),
+    *("score", "seconds", "seed", "commit", "torch", "transformers", "device"),
+)
+BUDGETS = ("7", "0.1")
+
+
+def evaluated(vlm, out, budgets=BUDGETS, names=("pointing", "presence"), methods=("full", "random", "blind"), **more):
+    chosen = {name: pruners.load(name) for name in methods}
+    wanted = [Budget.parse(budget) for budget in budgets]
+    return evaluate(vlm, chosen, names, wanted, out, split="dev", **{"limit": 3, **more})
+
+
+@pytest.fixture(scope="module")
+def first(vlm, tmp_path_factory):
+    """(bytes of the file, rows) of 2 benchmarks x 3 items x (random at 2 budgets, full, blind)."""
+    out = tmp_path_factory.mktemp("evaluate") / "rows.jsonl"
+    rows = evaluated(vlm, out)
+    return out.read_bytes(), rows
+
+
+@pytest.fixture
+def out(first, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(first[0])
+    return path
+
+
+def what(row):
+    """A row without its time."""
+    return (*row.key, row.tokens, row.kept, row.prediction, row.target, row.score)
+
+
+def test_a_row_has_exactly_the_fields_of_the_contract_in_order(first):
+    for line in first[0].splitlines():
+        assert tuple(json.loads(line)) == FIELDS
+
+
+def test_there_is_one_row_per_item_and_budget_and_one_for_full_and_blind(first):
+    found = sorted({(row.pruner, row.budget) for row in first[1]})
+    assert found == [("blind", "0"), ("full", "1.0"), ("random", "0.1"), ("random", "7")]
+    assert len({row.key for row in first[1]}) == len(first[1]) == 4 * 2 * 3
+
+
+def test_a_row_says_what_was_asked_and_where(first, vlm):
+    row = first[1][0]
+    assert (row.vlm, row.benchmark, row.item) == (vlm.name, "pointing", "pointing/dev/0")
+    assert (row.checkpoint, row.seed, row.device) == ("", 0, "cpu")
+    assert row.seconds > 0
+
+
+def test_the_rows_returned_are_the_rows_on_disk(first, out):
+    assert repair(out) == first[1]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_tokens_kept_are_what_the_budget_says(first, budget):
+    kept = {row.kept for row in first[1] if row.budget == budget}
+    assert kept == {Budget.parse(budget).k(196)}
+
+
+def test_full_keeps_all_and_blind_none(first):
+    assert {row.tokens for row in first[1]} == {196}
+    assert {row.kept for row in first[1] if row.pruner == "full"} == {196}
+    assert {row.kept for row in first[1] if row.pruner == "blind"} == {0}
+
+
+@pytest.mark.parametrize("budget", ["1.0", "100%", "0.3333333333", "1"])
+def test_a_budget_means_in_a_row_what_it_means_when_it_is_given(vlm, tmp_path, budget):
+    (row,) = evaluated(vlm, tmp_path / "rows.jsonl", [budget], ["presence"], ["random"], limit=1)
+    assert row.kept == Budget.parse(budget).k(196)
+    assert Budget.parse(row.budget).k(10**6) == Budget.parse(budget).k(10**6)
+
+
+def test_a_row_holds_the_items_own_target_and_score(first):
+    for row in first[1]:
+        item = benchmarks.example(row.benchmark, "dev", int(row.item.rsplit("/")[-1]))
+        assert row.target == item.answers[0]
+        assert row.score == benchmarks.load(row.benchmark).score(row.prediction, item.answers)
+
+
+def test_running_again_computes_nothing(first, vlm, out):
+    assert evaluated(vlm, out) == first[1]  # times included
+    assert out.read_bytes() == first[0]
+
+
+def test_a_further_budget_computes_only_its_own_rows(first, vlm, out):
+    rows = evaluated(vlm, out, budgets=[*BUDGETS, "20"])
+    assert out.read_bytes().startswith(first[0])
+    assert {row.budget for row in repair(out)[len(first[1]) :]} == {"20"}
+    assert len(rows) == len(first[1]) + 6
+
+
+def test_a_further_item_computes_only_its_own_rows(first, vlm, out):
+    evaluated(vlm, out, limit=4)
+    new = repair(out)[len(first[1]) :]
+    assert {row.item for row in new} == {"pointing/dev/3", "presence/dev/3"}
+    assert len(new) == 8
+
+
+def test_another_seed_is_another_computation(first, vlm, out):
+    evaluated(vlm, out, names=["pointing"], methods=["random"], seed=1)
+    assert [row.seed for row in repair(out)[len(first[1]) :]] == [1] * 6
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300])
+def test_a_half_written_last_line_is_repaired(first, vlm, out, cut):
+    out.write_bytes(first[0][:-cut])
+    rows = evaluated(vlm, out)
+    assert list(map(what, rows)) == list(map(what, first[1]))
+    assert sorted(map(what, repair(out))) == sorted(map(what, first[1]))
+    assert out.read_bytes().startswith(b"\n".join(first[0].splitlines()[:-1]) + b"\n")
+
+
+@pytest.mark.parametrize("bad", [b"nonsense", b"[]", b'{"vlm": "x"}', b"\xff\xfe", b'{"vlm": "x", "pruner"'])
+def test_a_bad_line_in_the_middle_is_named(first, vlm, out, bad):
+    lines = first[0].splitlines()
+    out.write_bytes(b"\n".join([*lines[:4], bad, *lines[5:]]) + b"\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl, line 5 is not a row"):
+        evaluated(vlm, out)
+
+
+def test_a_bad_line_in_the_middle_leaves_the_file_alone(first, vlm, out):
+    spoilt = first[0].replace(b'"pruner"', b'"method"', 1)
+    out.write_bytes(spoilt)
+    with pytest.raises(ValueError, match="line 1 is not a row"):
+        evaluated(vlm, out)
+    assert out.read_bytes() == spoilt
+
+
+def test_a_complete_last_line_that_is_no_row_is_not_cut_off(first, vlm, out):
+    out.write_bytes(first[0] + b"nonsense\n")
+    with pytest.raises(ValueError, match="line 25 is not a row"):
+        evaluated(vlm, out)
+
+
+@pytest.mark.parametrize("text", ["the only copy of a note", '{"weights": [1, 2, 3]}'])
+def test_a_file_that_never_held_rows_is_refused_and_left_alone(vlm, tmp_path, text):
+    path = tmp_path / "note.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="line 1 is not a row"):
+        evaluated(vlm, path)
+    assert path.read_text() == text
+
+
+def test_a_file_that_is_not_there_has_no_rows(tmp_path):
+    assert repair(tmp_path / "rows.jsonl") == []
+
+
+def test_the_size_of_a_batch_changes_no_answer(first, vlm, tmp_path):
+    rows = evaluated(vlm, tmp_path / "rows.jsonl", batch=2)
+    assert list(map(what, rows)) == list(map(what, first[1]))
+
+
+def test_an_unknown_benchmark_is_refused_before_anything_is_written(vlm, tmp_path):
+    with pytest.raises(ValueError, match="unknown benchmark 'vqa'"):
+        evaluated(vlm, tmp_path / "rows.jsonl", names=["presence", "vqa"])
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_folders_above_the_file_are_made(vlm, tmp_path):
+    path = tmp_path / "a" / "b" / "rows.jsonl"
+    evaluated(vlm, path, names=["presence"], methods=["blind"], limit=1)
+    assert len(repair(path)) == 1

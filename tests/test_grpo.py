@@ -1,0 +1,225 @@
+"""The update of GRPO points where the mathematics says: by hand, by finite differences and on a bandit."""
+
+import math
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from grip_vlm import policy
+from grip_vlm.grpo import CLIP_HIGH, CLIP_LOW, GRPOConfig, gibbs_gradient, group_advantage, steer, surrogate
+
+N, K = 7, 3
+
+
+def random_scores(*shape, scale=1.0, seed=0):
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def law_of(scores, k=K):
+    return policy.gibbs(scores, torch.full((len(scores),), k))
+
+
+def every_subset(n=N, k=K):
+    """(1, S, N)"""
+    rows = torch.tensor(list(combinations(range(n), k)))
+    return torch.zeros(len(rows), n, dtype=torch.bool).scatter_(1, rows, True)[None]
+
+
+def probabilities(scores, masks):
+    """By definition: (1, N), (1, S, N) -> (S,)."""
+    return (masks[0].double() @ scores[0]).softmax(0)
+
+
+def finite_differences(function, scores, step=1e-6):
+    """d function / d scores, (N,), where function maps (1, N) to a number."""
+    nudges = step * torch.eye(scores.shape[1], dtype=torch.float64)
+    return torch.stack([(function(scores + n[None]) - function(scores - n[None])) / (2 * step) for n in nudges])
+
+
+# ---- advantages ------------------------------------------------------------------------------------------------------
+
+
+def advantage_of(reward, k=None, scale=None):
+    reward = torch.tensor(reward)
+    k = torch.full((len(reward),), 8) if k is None else torch.tensor(k)
+    return group_advantage(reward, k, torch.full_like(k, 64), {} if scale is None else scale)
+
+
+def test_an_advantage_is_the_distance_to_the_mean_in_standard_deviations():
+    found = advantage_of([[0.0, 1.0, 2.0, 3.0]])
+    torch.testing.assert_close(found, torch.tensor([[-1.5, -0.5, 0.5, 1.5]]) / math.sqrt(1.25))
+
+
+def test_a_group_that_hardly_differs_is_divided_by_half_the_usual_deviation():
+    found = advantage_of([[0.0, 1.0], [0.50, 0.54]])  # deviations 0.5 and 0.02, half of their mean 0.13
+    torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0], [-0.02 / 0.13, 0.02 / 0.13]]))
+
+
+@pytest.mark.parametrize("reward", [0.0, 0.7, 1 / 3])
+def test_a_group_of_equal_rewards_has_no_advantage_at_all(reward):
+    found = advantage_of([[reward] * 8, [0.0, 1.0] * 4])
+    assert not found[0].any()
+    assert found[1].all()
+
+
+def test_groups_that_are_all_equal_have_no_advantage_at_all():
+    assert not advantage_of([[0.3] * 8] * 2).any()
+
+
+def test_the_usual_deviation_moves_slowly_and_each_octave_of_budgets_has_its_own():
+    scale = {}
+    advantage_of([[0.0, 1.0], [0.0, 0.2]], k=[8, 2], scale=scale)  # an eighth and a thirty-second
+    assert scale == {"-3": pytest.approx(0.5), "-5": pytest.approx(0.1)}
+    advantage_of([[0.0, 0.4]], k=[8], scale=scale)
+    assert scale == {"-3": pytest.approx(0.95 * 0.5 + 0.05 * 0.2), "-5": pytest.approx(0.1)}
+
+
+# ---- the gradient ----------------------------------------------------------------------------------------------------
+
+
+def test_the_gradient_equals_the_formula_worked_out_by_listing_all_subsets():
+    old_scores, anchor_scores = random_scores(1, N), random_scores(1, N, seed=1)
+    scores = old_scores + random_scores(1, N, scale=0.01, seed=2)
+    masks = every_subset()
+    picked = masks[:, [3, 11, 20, 30]]
+    advantage = torch.tensor([[0.5, -1.0, 1.5, -1.0]], dtype=torch.float64)
+    p, p_old = probabilities(scores, masks), probabilities(old_scores, masks)
+    pi, pi_old = p @ masks[0].double(), p_old @ masks[0].double()
+    d, v = (pi_old * (1 - pi_old)).sum(), pi * (1 - pi)
+    away = (scores - scores.mean() - anchor_scores + anchor_scores.mean())[0]
+    expected = 0.3 * v * (away - (v * away).sum() / v.sum()) / d
+    for mask, a in zip(picked[0].double(), advantage[0], strict=True):
+        which = (masks[0] == mask).all(-1)
+        ratio = ((p[which] / p_old[which]).log() / d.sqrt()).exp()
+        assert CLIP_LOW < ratio < CLIP_HIGH
+        expected = expected - ratio * a * (mask - pi) / d.sqrt() / 4
+    laws = [law_of(s) for s in (scores, old_scores, anchor_scores)]
+    found, clipped = gibbs_gradient(*laws, picked, advantage, 0.3)
+    torch.testing.assert_close(found[0], expected, atol=1e-9, rtol=0)
+    assert clipped == 0
+
+
+def test_on_the_drawing_policy_it_is_the_gradient_of_the_expected_reward():
+    scores, masks = random_scores(1, N), every_subset()
+    reward = random_scores(masks.shape[1], seed=1)
+    # With every subset once in the group, the probability is put into the advantage.
+    weighted = probabilities(scores, masks) * reward * masks.shape[1]
+    law = law_of(scores)
+    found, _ = gibbs_gradient(law, law, law, masks, weighted[None], 0.0)
+    ascent = finite_differences(lambda s: probabilities(s, masks) @ reward, scores)
+    torch.testing.assert_close(-found[0] * law.spread.sqrt(), ascent, atol=1e-8, rtol=0)
+
+
+def test_on_a_reused_group_it_is_the_gradient_of_the_weighted_objective():
+    old_scores = random_scores(1, N)
+    scores = old_scores + random_scores(1, N, scale=0.01, seed=2)
+    old, picked = law_of(old_scores), every_subset()[:, [1, 8, 33]]
+    advantage = torch.tensor([[1.2, -0.4, -0.8]], dtype=torch.float64)
+
+    def loss(s):
+        log_ratio = policy.log_prob(law_of(s), picked) - policy.log_prob(old, picked)
+        return -(torch.exp(log_ratio / old.spread.sqrt()) * advantage).mean()
+
+    found, clipped = gibbs_gradient(law_of(scores), old, old, picked, advantage, 0.0)
+    assert clipped == 0
+    torch.testing.assert_close(found[0], finite_differences(loss, scores), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("token", "advantage", "stops"), [(0, 1.0, True), (0, -1.0, False), (6, -1.0, True), (6, 1.0, False)]
+)
+def test_a_ratio_that_is_far_stops_only_in_the_direction_of_its_advantage(token, advantage, stops):
+    old = law_of(torch.zeros(1, N))
+    law = law_of(torch.tensor([[1.0, 0, 0, 0, 0, 0, -1.0]]))  # token 0 has become likelier, token 6 less likely
+    mask = torch.zeros(1, 1, N, dtype=torch.bool)
+    mask[..., [token, 2, 3]] = True
+    found, clipped = gibbs_gradient(law, old, old, mask, torch.tensor([[advantage]]), 0.0)
+    assert bool((found == 0).all()) == stops
+    assert clipped == float(stops)
+
+
+def test_following_it_without_rewards_returns_to_the_anchor():
+    scores, reference = random_scores(1, 30, scale=2.0), law_of(random_scores(1, 30, seed=1), 8)
+    mask, nothing = policy.sample(reference, 4, torch.Generator().manual_seed(0)), torch.zeros(1, 4)
+    distances = []
+    for _ in range(60):
+        law = law_of(scores, 8)
+        distances.append(float(policy.kl(law, reference)))
+        scores = scores - 5 * gibbs_gradient(law, law, reference, mask, nothing, 1.0)[0]
+    assert all(after < before for before, after in pairwise(distances))
+    assert distances[-1] < 0.05 * distances[0]
+
+
+def test_the_spread_of_the_normalised_ratio_is_the_same_for_every_budget():
+    scores = random_scores(1, 576)
+    moved = scores + random_scores(1, 576, scale=0.05, seed=1)
+    for k in (6, 48, 192):
+        old, new = law_of(scores, k), law_of(moved, k)
+        mask = policy.sample(old, 150, torch.Generator().manual_seed(0))
+        log_ratio = (policy.log_prob(new, mask) - policy.log_prob(old, mask)) / old.spread.sqrt()
+        assert 0.04 < float(log_ratio.std()) < 0.06
+
+
+def test_padding_and_tokens_that_are_all_kept_get_no_gradient():
+    scores = torch.cat([random_scores(2, 5), torch.tensor([[0.3, -torch.inf], [-torch.inf, -torch.inf]])], dim=1)
+    k = torch.tensor([2, 5])
+    law, anchor = policy.gibbs(scores, k), policy.gibbs(2 * scores, k)
+    mask = policy.sample(law, 4, torch.Generator().manual_seed(0))
+    found, _ = gibbs_gradient(law, law, anchor, mask, random_scores(2, 4, seed=1), 0.1)
+    assert torch.isfinite(found).all()
+    assert found[0, :6].all()
+    assert not found[0, 6].any()
+    assert not found[1].any()
+
+
+def test_the_surrogate_hands_its_gradient_to_the_scores():
+    scores = torch.tensor([[1.0, 2.0, -torch.inf], [0.5, -1.0, 3.0]], requires_grad=True)
+    gradient = torch.tensor([[0.1, -0.3, 0.0], [1.0, 2.0, -3.0]], dtype=torch.float64)
+    surrogate(scores, gradient).backward()
+    torch.testing.assert_close(scores.grad, gradient.float() / 2)
+
+
+# ---- exploration -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spread", "progress", "move"), [(0.9, 0, -1), (0.36, 0, 0), (0.18, 0, 1), (0.36, 1, -1), (0.18, 1, 0), (0, 1, 1)]
+)
+def test_exploration_is_steered_into_a_band_that_narrows(spread, progress, move):
+    assert steer(0.3, spread, progress) == pytest.approx(0.3 + 0.05 * move)
+
+
+def test_a_higher_temperature_explores_more():
+    scores = random_scores(1, 60, scale=5.0)
+    assert float(law_of(scores / math.exp(0.05), 9).spread) > float(law_of(scores, 9).spread)
+
+
+@pytest.mark.parametrize(("start", "spread"), [(5.0, 0.09), (-5.0, 0.9)])
+def test_the_temperature_stays_within_bounds(start, spread):
+    assert steer(start, spread, 0.0) == start
+
+
+# ---- the whole update ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_planted_token_is_found(seed):
+    generator, scale = torch.Generator().manual_seed(seed), {}
+    theta, k, counts = random_scores(1, 12, scale=0.1, seed=seed), torch.tensor([2]), torch.tensor([12])
+    anchor = law_of(theta, 2)
+    for _ in range(60):
+        old = law_of(theta, 2)
+        mask = policy.sample(old, 8, generator)
+        advantage = group_advantage(mask[..., 3].float(), k, counts, scale)
+        for _ in range(2):
+            theta = theta - 0.3 * gibbs_gradient(law_of(theta, 2), old, anchor, mask, advantage, 0.01)[0]
+    assert policy.greedy(theta, k)[0, 3]
+    assert float(law_of(theta, 2).inclusion[0, 3]) > 0.9
+
+
+@pytest.mark.parametrize("wrong", [{"group": 1}, {"epochs": 0}, {"anchor": -0.1}])
+def test_settings_that_cannot_train_are_refused(wrong):
+    with pytest.raises(ValueError, match="at least 2 subsets"):
+        GRPOConfig(out=Path("nowhere"), **wrong)

@@ -1,0 +1,172 @@
+"""Both stages run against the real frozen VLM, resume to the same weights, and stop clearly when they diverge."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from grip_vlm import checkpoint
+from grip_vlm.bank import build_bank
+from grip_vlm.grpo import GRPOConfig, train
+from grip_vlm.relaxation import gated_log_likelihood, straight_through_gate
+from grip_vlm.resume import has_state
+from grip_vlm.rewards import group_reward, teacher_forced
+from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.training import Run
+from grip_vlm.warmup import WarmupConfig, answer_attention, warmup
+
+SMALL = {"examples": 12, "dev_examples": 6, "steps": 4, "batch": 4, "dev_every": 2, "save_every": 1}
+
+
+@pytest.fixture(scope="module")
+def bank(vlm, examples):
+    return build_bank(vlm, examples)
+
+
+@pytest.fixture
+def scorer(vlm):
+    torch.manual_seed(0)
+    return Scorer(ScorerConfig(dim=vlm.dim, width=16))
+
+
+def trained(stage, vlm, scorer, bank, config):
+    model = copy.deepcopy(scorer)
+    stage(vlm, model, bank, bank, config)
+    return model.state_dict()
+
+
+class _KilledError(Exception):
+    pass
+
+
+def killed_after(steps, monkeypatch):
+    """The process dies right after the state of step `steps` is on disk."""
+    finish = Run._finish_step
+
+    def dying(self, step, start):
+        finish(self, step, start)
+        if step + 1 == steps:
+            raise _KilledError
+
+    monkeypatch.setattr(Run, "_finish_step", dying)
+
+
+@pytest.mark.parametrize(
+    ("stage", "config"),
+    [
+        (warmup, WarmupConfig(out=None, attention_share=0.5, **SMALL)),
+        (warmup, WarmupConfig(out=None, attention_share=0, relaxation="st_gumbel", **SMALL)),
+        (train, GRPOConfig(out=None, **SMALL)),
+        (train, GRPOConfig(out=None, policy="plackett_luce", reward="exact", **SMALL)),
+    ],
+    ids=["warmup", "st_gumbel", "grip", "grip_like"],
+)
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    stage, config, vlm, scorer, bank, tmp_path, monkeypatch
+):
+    whole = trained(stage, vlm, scorer, bank, replace(config, out=tmp_path / "whole"))
+    assert any(not torch.equal(whole[name], value) for name, value in scorer.state_dict().items())
+    with monkeypatch.context() as patch:
+        killed_after(2, patch)
+        with pytest.raises(_KilledError):
+            trained(stage, vlm, scorer, bank, replace(config, out=tmp_path / "cut"))
+    assert has_state(tmp_path / "cut.state")
+    resumed = trained(stage, vlm, scorer, bank, replace(config, out=tmp_path / "cut"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_resuming_with_other_settings_is_refused(vlm, scorer, bank, tmp_path):
+    config = GRPOConfig(out=tmp_path / "run", **SMALL)
+    trained(train, vlm, scorer, bank, config)
+    with pytest.raises(ValueError, match=r"other settings .*group"):
+        trained(train, vlm, scorer, bank, replace(config, group=4))
+
+
+def test_divergence_stops_with_a_clear_message(vlm, scorer, bank, tmp_path):
+    broken = copy.deepcopy(scorer)
+    with torch.no_grad():
+        broken.head[-1].bias.fill_(math.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        train(vlm, broken, bank, bank, GRPOConfig(out=tmp_path / "run", **SMALL))
+
+
+def test_the_scorer_on_disk_says_where_it_comes_from(vlm, scorer, bank, tmp_path):
+    trained(train, vlm, scorer, bank, GRPOConfig(out=tmp_path / "run", **SMALL))
+    notes = checkpoint.read_notes(tmp_path / "run")["provenance"]
+    assert notes["fingerprint"] == vlm.fingerprint()
+    assert (notes["method"], notes["steps"], notes["data"], notes["seed"]) == ("grip", 4, "scenes", 0)
+    assert set(notes["versions"]) == {"grip-vlm", "torch", "transformers"}
+
+
+def test_the_frozen_vlm_does_not_move(vlm, scorer, bank, tmp_path):
+    before = {name: weight.clone() for name, weight in vlm.model.state_dict().items()}
+    trained(warmup, vlm, scorer, bank, WarmupConfig(out=tmp_path / "run", attention_share=0.5, **SMALL))
+    assert all(torch.equal(before[name], weight) for name, weight in vlm.model.state_dict().items())
+    assert vlm.model.config.get_text_config()._attn_implementation == "sdpa"
+
+
+def test_the_reward_of_a_group_equals_one_forward_at_a_time(vlm, bank):
+    batch = bank.batch(range(3))
+    masks = (
+        torch.rand(3, 4, 196, generator=torch.Generator().manual_seed(0))
+        < torch.tensor([0.02, 0.1, 0.5])[:, None, None]
+    )
+    reward, _ = group_reward(vlm, batch, masks, exact_only=False)
+    for b in range(3):
+        single = bank.batch([b])
+        for g in range(4):
+            alone = teacher_forced(vlm, single, masks[b, g][None])
+            expected = alone.log_likelihood.exp() + 0.2 * alone.exact
+            torch.testing.assert_close(reward[b, g], expected[0], atol=1e-5, rtol=1e-3)
+
+
+def test_exact_match_is_what_greedy_decoding_gives(vlm, examples):
+    """Targets are the VLM's own answers: reproduced from all tokens, and, for a random VLM, rarely from few."""
+    own = build_bank(vlm, examples[:4], label_free=True)
+    batch = own.batch(range(4))
+    whole = teacher_forced(vlm, batch, batch.encoded.state.visual_mask)
+    ended = torch.tensor([entry.answer_length <= 32 for entry in own.entries])
+    assert (whole.exact[ended] == 1).all()
+
+
+def test_open_gates_are_the_unpruned_model(vlm, bank):
+    batch = bank.batch(range(4))
+    plain = teacher_forced(vlm, batch, batch.encoded.state.visual_mask).log_likelihood
+    gated = gated_log_likelihood(vlm, batch, torch.zeros(4, 196))
+    torch.testing.assert_close(gated, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_closed_gates_are_removed_tokens(vlm, bank):
+    batch = bank.batch(range(4))
+    mask = torch.rand(4, 196, generator=torch.Generator().manual_seed(1)) < 0.2
+    removed = teacher_forced(vlm, batch, mask).log_likelihood
+    gated = gated_log_likelihood(vlm, batch, torch.where(mask, 0.0, -1e4))
+    torch.testing.assert_close(gated, removed, atol=1e-4, rtol=1e-4)
+
+
+def test_straight_through_gates_are_hard_forward_and_soft_backward():
+    scores = torch.randn(2, 30, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    gate = straight_through_gate(scores, torch.tensor([5, 9]), torch.Generator().manual_seed(1), 1.0)
+    assert (gate.exp() > 0.5).sum(1).tolist() == [5, 9]
+    gate.exp().pow(2).sum().backward()
+    assert (scores.grad.abs() > 0).sum() > 40
+
+
+def test_gradients_reach_every_gate(vlm, bank):
+    batch = bank.batch(range(2))
+    gate = torch.full((2, 196), -0.7, requires_grad=True)
+    gated_log_likelihood(vlm, batch, gate).sum().backward()
+    assert (gate.grad != 0).float().mean() > 0.95
+
+
+def test_the_attention_teacher_is_what_a_sample_looks_at_more_than_the_others_do(vlm, bank):
+    batch = bank.batch(range(4))
+    teacher = answer_attention(vlm, batch)
+    assert torch.isfinite(teacher).all()
+    torch.testing.assert_close(teacher.sum(0), torch.zeros(196), atol=1e-6, rtol=0)
+
+
+def test_the_attention_of_a_batch_of_one_is_not_taken_from_itself(vlm, bank):
+    assert (answer_attention(vlm, bank.batch([0])) > 0).all()
