@@ -15,7 +15,7 @@ ORDER = [
     ["benchmarks", "policy", "plackett_luce", "scorer", "sequence"],
     ["checkpoint", "vlms", "data"],
     ["pruners", "bank"],
-    ["rewards", "relaxation", "evaluate"],
+    ["rewards", "relaxation", "evaluate", "latency"],
     ["training", "pareto", "cost"],
     ["warmup", "grpo"],
     ["cli"],

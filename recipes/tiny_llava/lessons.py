@@ -1,7 +1,7 @@
 """Questions that only training asks: one fact each, answered by a word.
 
 The benchmarks ask mostly for yes or no and for option letters, which say little about what was not seen. A question
-such as "What colour is the star?" teaches the same lookup with six times the signal; the harder questions then build on it.
+such as "What colour is the star?" teaches the same lookup with six times the signal; harder questions build on it.
 """
 
 from collections import Counter

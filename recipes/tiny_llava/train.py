@@ -9,6 +9,7 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -130,8 +131,7 @@ class Stage:
         write_text(self.config.out / f"{self.name}.json", json.dumps({"seconds": time.monotonic() - began}))
 
 
-def train_tower(model: LlavaForConditionalGeneration, pool: Pool, config: Config) -> None:
-    heads = nn.Linear(128, sum(DENSE.values()))
+def train_tower(model: LlavaForConditionalGeneration, heads: nn.Linear, pool: Pool, config: Config) -> None:
     named = [(f"tower.{n}", p) for n, p in model.model.vision_tower.named_parameters()]
     named += [(f"heads.{n}", p) for n, p in heads.named_parameters()]
     average = torch.zeros(len(DENSE))
@@ -202,7 +202,7 @@ def naming_loss(model: LlavaForConditionalGeneration, visual: Tensor, words: Ten
 
 
 def train_language(model: LlavaForConditionalGeneration, pool: Pool, packer: Packer, config: Config) -> None:
-    features = cached_features(model, pool.images)
+    features = cache(lambda: cached_features(model, pool.images))
     words = word_ids(packer)
 
     def loss_of(step: int):  # type: ignore[no-untyped-def]
@@ -211,7 +211,7 @@ def train_language(model: LlavaForConditionalGeneration, pool: Pool, packer: Pac
         packed = packer.pack([pool.scenes[i] for i in chosen], [config.seed, 2, step])
         kept = few_patches(pool.dense[chosen], config.few, rng)
         with fast():
-            visual = model.model.multi_modal_projector(features[torch.from_numpy(chosen)])
+            visual = model.model.multi_modal_projector(features()[torch.from_numpy(chosen)])
             naming = naming_loss(model, visual, words, pool.dense[chosen])
             logits = packed_logits(model, visual, packed, kept)
         loss, right = answer_loss(logits, packed)
@@ -230,21 +230,30 @@ def train_language(model: LlavaForConditionalGeneration, pool: Pool, packer: Pac
     )
 
 
-def train_joint(model: LlavaForConditionalGeneration, pool: Pool, packer: Packer, config: Config) -> None:
-    def both(values: Tensor, packed: Packed) -> Tensor:
-        return packed_logits(model, model.model.multi_modal_projector(tower_features(model, values)), packed)
+def train_joint(
+    model: LlavaForConditionalGeneration, heads: nn.Linear, pool: Pool, packer: Packer, config: Config
+) -> None:
+    """Everything: the tower learns what answers need, and goes on with its dense labels; the last sixth of the steps
+    shows the language model every patch."""
 
     def loss_of(step: int):  # type: ignore[no-untyped-def]
         rng = np.random.default_rng([config.seed, 3, step])
         chosen = rng.integers(0, len(pool.images), config.batch)
         packed = packer.pack([pool.scenes[i] for i in chosen], [config.seed, 3, step])
+        kept = few_patches(pool.dense[chosen], config.few, rng) if step < config.joint_steps * 5 // 6 else None
         with fast():
-            logits = both(pixels(pool.images[chosen], rng), packed)
+            features = tower_features(model, pixels(pool.images[chosen], rng))
+            told = heads(features)
+            logits = packed_logits(model, model.model.multi_modal_projector(features), packed, kept)
         loss, right = answer_loss(logits, packed)
-        return loss, lambda: f"right {right:.3f}" + (f" {evaluate(model, packer)}" if step % 50 == 49 else "")
+        dense, _ = dense_loss(told.float(), torch.from_numpy(pool.dense[chosen]).long())
+        return loss + 0.1 * dense, lambda: f"right {right:.3f} answer {loss:.3f} dense {dense:.3f}" + (
+            f" {evaluate(model, packer)}" if step % 300 == 299 else ""
+        )
 
-    named = list(model.named_parameters())
-    Stage("joint", config.joint_steps, {"muon": 6e-4, "adamw": 3e-4}, {"model": model}, named, config).run(loss_of)
+    named = list(model.named_parameters()) + [(f"heads.{n}", p) for n, p in heads.named_parameters()]
+    rates = {"muon": 2e-3, "adamw": 1e-3}
+    Stage("joint", config.joint_steps, rates, {"model": model, "heads": heads}, named, config).run(loss_of)
 
 
 @torch.no_grad()
@@ -273,9 +282,10 @@ def main(config: Config) -> None:
     packer = Packer(tokenizer, config.text_length, prefix=2 + 196)
     print(f"composing {config.scenes} scenes", flush=True)
     pool = make_pool("train", config.scenes)
-    train_tower(model, pool, config)
+    heads = nn.Linear(128, sum(DENSE.values()))
+    train_tower(model, heads, pool, config)
     train_language(model, pool, packer, config)
-    train_joint(model, pool, packer, config)
+    train_joint(model, heads, pool, packer, config)
     print(evaluate(model, packer, count=500), flush=True)
     model.to(torch.bfloat16).save_pretrained(config.out / "checkpoint")
     processor.save_pretrained(config.out / "checkpoint")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -78,7 +79,8 @@ def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = F
         label_free: the target is the VLM's own answer from all visual tokens, and no label is read.
     """
     entries = []
-    for start in track(range(0, len(examples), size), description="encoding images", transient=True):
+    bar = Console(stderr=True)
+    for start in track(range(0, len(examples), size), description="encoding images", transient=True, console=bar):
         part = examples[start : start + size]
         images, questions = [e.image for e in part], [e.question for e in part]
         targets = [e.answers[0] for e in part]

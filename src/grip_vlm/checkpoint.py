@@ -115,15 +115,20 @@ def load(folder: Path, vlm: "FrozenVLM") -> Scorer:
         ValueError: the files are broken, or the scorer was trained for another VLM; the message says what differs.
     """
     notes = read_notes(folder)
-    trained, width = notes["provenance"], notes["scorer"]["dim"]
-    if width != vlm.dim:
-        raise ValueError(f"the scorer in {folder} reads tokens of width {width}, but {vlm.name!r} has width {vlm.dim}")
+    try:
+        config = ScorerConfig(**notes["scorer"])
+        trained = {key: notes["provenance"][key] for key in ("vlm", "fingerprint")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'scorer.json'} is not a scorer's description: {error}") from error
+    if config.dim != vlm.dim:
+        widths = f"reads tokens of width {config.dim}, but {vlm.name!r} has width {vlm.dim}"
+        raise ValueError(f"the scorer in {folder} {widths}")
     if trained["fingerprint"] != vlm.fingerprint():
         raise ValueError(
             f"the scorer in {folder} was trained for {trained['vlm']!r} ({trained['fingerprint']}), "
             f"but {vlm.name!r} is {vlm.fingerprint()}; train one with `grip-vlm warmup` and `grip-vlm train`"
         )
-    scorer = Scorer(ScorerConfig(**notes["scorer"]))
+    scorer = Scorer(config)
     try:
         scorer.load_state_dict(load_file(folder / "scorer.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:

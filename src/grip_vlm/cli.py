@@ -130,7 +130,10 @@ class Evaluate:
             raise ValueError("limit and batch must be at least 1")
         names = benchmarks.names() if self.benchmarks == "scenes" else self.benchmarks.split(",")
         budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
-        pruners = dict(_pruner(name, self.vlm, self.seed) for name in self.pruners.split(","))
+        chosen = [_pruner(name, self.vlm, self.seed) for name in self.pruners.split(",")]
+        pruners = dict(chosen)
+        if len(pruners) < len(chosen):
+            raise ValueError("a pruner is named twice; evaluate its scorers in two calls with the same --out")
         for name in names:
             benchmarks.load(name)
         frozen = vlms.load(self.vlm)
@@ -225,14 +228,26 @@ def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate |
         raise
 
 
+def _quiet() -> None:
+    """Errors are one line: transformers' bar for the loading of weights would stand before it."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Errors of the user end with exit code 2 and one line on stderr."""
     command = _parse(arguments)
     try:
+        _quiet()
         command.run()
-    except (ValueError, FloatingPointError) as error:
-        print(f"grip-vlm: {error}", file=sys.stderr)
+    except (ValueError, FloatingPointError, OSError) as error:
+        print(f"grip-vlm: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("grip-vlm: interrupted; the same command goes on where it was", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

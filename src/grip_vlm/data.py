@@ -37,7 +37,7 @@ def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Exam
 
 
 def _rows(path: Path) -> Iterator[Example]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 where = f"{path}, line {number}"
@@ -73,5 +73,5 @@ def open_image(path: Path, where: str = "") -> Image.Image:
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise ValueError(f"{prefix}no image file {str(path)!r}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import track
 
 from grip_vlm import benchmarks, checkpoint
@@ -51,14 +52,17 @@ class Row:
 FIXED = {"full": "1.0", "blind": "0"}  # pruners whose rows do not depend on the budget, and what they are filed under
 
 
-def repair(path: Path) -> list[Row]:
-    """The rows already in `path`; a last line that a kill left half-written is cut off.
+START = b'{"vlm": '  # what every row begins with
+
+
+def read(path: Path) -> tuple[list[Row], int]:
+    """The rows already in `path`, and the bytes they take: a last line that a kill left half-written is not among them.
 
     Raises:
         ValueError: a line before the last is not a row, or the file is something else.
     """
     if not path.exists():
-        return []
+        return [], 0
     rows, good = [], 0
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
@@ -68,11 +72,19 @@ def repair(path: Path) -> list[Row]:
                 raise ValueError("no end of line")
             rows.append(Row(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            if number < len(lines) or line.endswith(b"\n"):
+            begun = line.startswith(START) or START.startswith(line)
+            if line.endswith(b"\n") or not begun:
                 raise ValueError(f"{path}, line {number} is not a row of `evaluate`: {error}") from error
-            os.truncate(path, good)
             break
         good += len(line)
+    return rows, good
+
+
+def repair(path: Path) -> list[Row]:
+    """The rows of `read`, after cutting off a half-written last line."""
+    rows, good = read(path)
+    if path.exists():
+        os.truncate(path, good)
     return rows
 
 
@@ -105,10 +117,12 @@ def evaluate(
     known = {row.key: row for row in repair(out)}
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
+    bars = Console(stderr=True)
     with out.open("a", encoding="utf-8") as file:
         for name in names:
             examples = [benchmarks.example(name, split, i) for i in range(limit)]
-            for pruner_name, budget in track(list(_jobs(pruners, budgets)), description=name, transient=True):
+            jobs = list(_jobs(pruners, budgets))
+            for pruner_name, budget in track(jobs, description=name, transient=True, console=bars):
                 pruner = pruners[pruner_name]
                 for start in range(0, limit, batch):
                     part = examples[start : start + batch]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from grip_vlm.evaluate import FIXED, Row, repair
+from grip_vlm.evaluate import FIXED, Row, read
 from grip_vlm.resume import write_text
 
 REPETITIONS = 2000
@@ -16,7 +16,7 @@ REPETITIONS = 2000
 
 @dataclass(frozen=True)
 class Point:
-    """One pruner at one budget, over the items that all pruners have at that budget."""
+    """One pruner at one budget."""
 
     pruner: str
     budget: str
@@ -42,9 +42,12 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"no rows at {str(path)!r}; `grip-vlm evaluate --out {path}` makes them")
-        rows += repair(path)
+        rows += read(path)[0]
     if not rows:
         raise ValueError(f"there are no rows in {', '.join(map(str, paths))}")
+    models = sorted({row.vlm for row in rows})
+    if len(models) > 1:
+        raise ValueError(f"rows of several VLMs ({', '.join(models)}) do not go into one table; give them one by one")
     return rows
 
 
@@ -107,6 +110,9 @@ def points(rows: Sequence[Row]) -> list[Point]:
 def table(rows: Sequence[Row]) -> str:
     """Markdown: every pruner and budget, with the paired difference of `grip` to each."""
     cells, measured = scores_of(rows), points(rows)
+    items: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        items[row.pruner, row.budget].add(row.item)
     full = next((point.accuracy for point in measured if point.pruner == "full"), None)
     names = sorted({name for point in measured for name in point.by_benchmark})
     head = ["pruner", "budget", "kept", "accuracy", "95 % interval", "of full", "grip minus this", *names, "ms"]
@@ -115,9 +121,11 @@ def table(rows: Sequence[Row]) -> str:
         ours = cells.get(("grip", point.budget))
         difference = "-"
         if ours is not None and point.pruner != "grip":
+            if items["grip", point.budget] != items[point.pruner, point.budget]:
+                raise ValueError(f"comparing grip with {point.pruner} at {point.budget} needs the same items of both")
             mean, low, high = paired_difference(ours, cells[point.pruner, point.budget])
             difference = f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-        of_full = "-" if full is None else f"{100 * point.accuracy / full:.1f} %"
+        of_full = "-" if not full else f"{100 * point.accuracy / full:.1f} %"
         tasks = [f"{100 * point.by_benchmark.get(name, float('nan')):.1f}" for name in names]
         line = [point.pruner, point.budget, f"{100 * point.kept:.1f} %", f"{100 * point.accuracy:.1f}"]
         line += [f"{100 * point.low:.1f} to {100 * point.high:.1f}", of_full, difference, *tasks]
@@ -166,7 +174,8 @@ def figure(rows: Sequence[Row], path: Path) -> None:
     axes.set_ylabel("accuracy, macro mean (%)")
     axes.set_title(f"{rows[0].vlm}: accuracy over cost", loc="left")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, ncols=2)
+    if order:
+        axes.legend(fontsize=8, ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.tight_layout()
     beside = path.with_name(f".{path.name}")

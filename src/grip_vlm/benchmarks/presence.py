@@ -1,4 +1,4 @@
-"""POPE's stand-in: is a thing there? Half of the absent things combine a colour and a shape that the scene has."""
+"""POPE's stand-in: is a thing there? Many absent things combine a colour and a shape of the scene."""
 
 import numpy as np
 

@@ -20,7 +20,7 @@ class Pruner(Untrained):
             raise ValueError(f"cls_attention needs the vision tower's hidden states, and {vlm.name!r} gave none")
         attention = cls_row(vlm, encoded.hidden)  # (images, n)
         scores = torch.full(encoded.state.visual_mask.shape, -torch.inf, device=vlm.device)
-        scores[encoded.state.visual_mask] = attention.flatten()
+        scores[encoded.state.visual_mask] = attention.flatten().float()
         return Action(policy.greedy(scores, k))
 
 

@@ -67,22 +67,19 @@ class Scene:
 
 @dataclass
 class _Board:
-    """What is being placed, and which patches are taken (items keep one patch of distance)."""
+    """What is being placed. Items keep two patches of distance, those that belong side by side one."""
 
     rng: np.random.Generator
     items: list[Item] = field(default_factory=list)
-    taken: np.ndarray = field(default_factory=lambda: np.zeros((GRID, GRID), dtype=bool))
 
     def place(self, kind: str, name: str, colour: str | None, width: int, near: Item | None = None) -> Item | None:
         """Put an item on a free spot (beside `near` if given), or return None when there is none."""
         for row, column in self._spots(width, near):
             if not (1 <= row <= GRID - 3 and 1 <= column <= GRID - 1 - width):
                 continue
-            gap = 1 if near is None else 0
-            if self.taken[row - gap : row + 2 + gap, column - gap : column + width + gap].any():
+            if any(other is not near and _apart(other, row, column, width) < 2 for other in self.items):
                 continue
             item = Item(kind, name, colour, row, column, width)
-            self.taken[row - 1 : row + 3, column - 1 : column + width + 1] = True
             self.items.append(item)
             return item
         return None
@@ -95,6 +92,11 @@ class _Board:
 
     def draw_names(self, names: tuple[str, ...] | list[str], count: int) -> list[str]:
         return [names[i] for i in self.rng.permutation(len(names))[:count]]
+
+
+def _apart(item: Item, row: int, column: int, width: int) -> int:
+    """Free patches between an item and a spot, along the axis that separates them more."""
+    return max(abs(item.row - row) - 2, item.column - column - width, column - item.column - item.width)
 
 
 def _place_objects(board: _Board) -> None:

@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from typing import cast
 
 import torch
+from safetensors import SafetensorError
 
 from grip_vlm.vlms._frozen import Answer, Encoded, FrozenVLM
 
@@ -55,4 +56,7 @@ def load(name: str, *, dtype: torch.dtype | str = torch.float32, device: str | t
     family = cast(type[FrozenVLM], import_module(f"{__name__}.{config.model_type}").VLM)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return family.from_pretrained(source, name=name, dtype=dtype, device=device)
+    try:
+        return family.from_pretrained(source, name=name, dtype=dtype, device=device)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"the checkpoint {name!r} does not load: {error}") from error

@@ -71,10 +71,13 @@ class FrozenVLM:
         return int(self.model.config.get_text_config().hidden_size)
 
     def fingerprint(self) -> str:
-        """A hash of the configuration and of the token embeddings' first row; tells checkpoints apart cheaply."""
-        digest = hashlib.sha256(self.model.config.to_json_string().encode())
-        digest.update(self.model.get_input_embeddings().weight[:8].float().cpu().numpy().tobytes())
-        return f"{self.model.config.model_type}-{self.dim}-{digest.hexdigest()[:16]}"
+        """Tells checkpoints apart cheaply: type, width, image token and a hash of some token embeddings.
+
+        The embeddings are rounded to bfloat16 first, so that loading in another precision is the same checkpoint.
+        """
+        rows = self.model.get_input_embeddings().weight[:8].to(torch.bfloat16).float().cpu().numpy().tobytes()
+        config = self.model.config
+        return f"{config.model_type}-{self.dim}-{config.image_token_id}-{hashlib.sha256(rows).hexdigest()[:16]}"
 
     # ---- what a family may override ----------------------------------------------------------------------------------
 

@@ -1,0 +1,60 @@
+"""Speed-up at equal accuracy, end to end, measured side by side in one run.
+
+    python recipes/speed.py --rows results/compare-0.jsonl --scorers runs/compare --out results/speed.md
+
+For accuracies of 95 % and 98 % of full and batches of 1 and 16: the seconds in which each method reaches them, and how
+many times slower than grip that is.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from grip_vlm import benchmarks, pareto, pruners, vlms
+from grip_vlm.budget import Budget
+from grip_vlm.latency import measure, seconds_at
+from grip_vlm.resume import write_text
+
+
+@dataclass(frozen=True)
+class Speed:
+    rows: tuple[Path, ...]
+    """rows of `evaluate`, for the accuracies"""
+    out: Path = Path("results/speed.md")
+    vlm: str = "tiny-llava"
+    scorers: Path = Path("runs/compare")
+    """folder with a scorer per trained method, named METHOD-0"""
+    rounds: int = 30
+
+
+def main(speed: Speed) -> None:
+    vlm = vlms.load(speed.vlm)
+    measured = [point for point in pareto.points(pareto.read_rows(speed.rows)) if point.pruner != "blind"]
+    full = next(point.accuracy for point in measured if point.pruner == "full")
+    jobs = []
+    for point in measured:
+        trained = speed.scorers / f"{point.pruner}-0"
+        scorer = str(trained) if trained.is_dir() else (speed.vlm if point.pruner == "grip" else None)
+        jobs.append((point.pruner, pruners.load(point.pruner, scorer=scorer), Budget.parse(point.budget)))
+    names = benchmarks.names()
+    examples = [benchmarks.example(names[i % len(names)], "dev", i) for i in range(16)]
+    lines = ["| batch | accuracy | pruner | ms | times grip's |", "|--:|--:|---|--:|--:|"]
+    for batch in (1, 16):
+        timings = measure(vlm, jobs, examples, batch, speed.rounds)
+        curves = defaultdict(list)
+        for timing, point in zip(timings, measured, strict=True):
+            curves[point.pruner].append((timing.seconds, point.accuracy))
+        for share in (0.95, 0.98):
+            reached = {name: seconds_at(share * full, *zip(*curve, strict=True)) for name, curve in curves.items()}
+            for name, seconds in sorted(reached.items(), key=lambda item: item[1]):
+                told = "never" if seconds != seconds else f"{1000 * seconds:.2f}"
+                ratio = "-" if seconds != seconds else f"{seconds / reached['grip']:.2f}"
+                lines.append(f"| {batch} | {100 * share:.0f} % of full | {name} | {told} | {ratio} |")
+    write_text(speed.out, "\n".join(lines) + "\n")
+    print(speed.out.read_text())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Speed))

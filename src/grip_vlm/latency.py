@@ -1,0 +1,78 @@
+"""Seconds per question, side by side: every method and budget in turn, so that all meet the same machine.
+
+And what follows from them with the accuracies: the speed-up at equal accuracy.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from grip_vlm.benchmarks import Example
+from grip_vlm.budget import Budget
+from grip_vlm.pruners import Pruner
+from grip_vlm.vlms import FrozenVLM
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median over rounds; vision tower, pruner, prefill and a fixed number of answer tokens together."""
+
+    pruner: str
+    budget: str
+    batch: int
+    seconds: float
+    """per question"""
+    low: float
+    high: float
+    """10th and 90th percentile over rounds"""
+
+
+def measure(
+    vlm: FrozenVLM,
+    jobs: Sequence[tuple[str, Pruner, Budget]],
+    examples: Sequence[Example],
+    batch: int,
+    rounds: int = 30,
+    new_tokens: int = 3,
+) -> list[Timing]:
+    """Time every (name, pruner, budget) on the same questions, interleaved, after one round that is thrown away.
+
+    Every answer has exactly `new_tokens` tokens, so that no method is faster for saying less. The processor's work on
+    pixels and text is the same for all and is not counted.
+    """
+    part = examples[:batch]
+    inputs = vlm.inputs([e.image for e in part], [e.question for e in part])
+    seconds: list[list[float]] = [[] for _ in jobs]
+    for round_ in range(rounds + 1):
+        for at, (_, pruner, budget) in enumerate(jobs):
+            start = time.perf_counter()
+            encoded = vlm.encode(inputs)
+            k = torch.tensor([budget.k(int(n)) for n in encoded.state.counts], device=vlm.device)
+            pruned = vlm.pruned(encoded.prompt, pruner.select(vlm, encoded, k))
+            vlm.model.generate(**pruned, do_sample=False, min_new_tokens=new_tokens, max_new_tokens=new_tokens)
+            vlm.synchronize()
+            if round_:
+                seconds[at].append((time.perf_counter() - start) / batch)
+    return [
+        Timing(name, str(budget), batch, *(float(np.percentile(times, q)) for q in (50, 10, 90)))
+        for (name, _, budget), times in zip(jobs, seconds, strict=True)
+    ]
+
+
+def seconds_at(accuracy: float, seconds: Sequence[float], accuracies: Sequence[float]) -> float:
+    """The least time in which a method reaches `accuracy`: log-linear between measured points of its upper envelope.
+
+    Returns:
+        NaN if it never does; no extrapolation.
+    """
+    order = np.argsort(seconds)
+    time_, best = np.asarray(seconds)[order], np.maximum.accumulate(np.asarray(accuracies)[order])
+    at = int(np.searchsorted(best, accuracy))
+    if at == len(best):
+        return float("nan")
+    if at == 0:
+        return float(time_[0])
+    return float(np.exp(np.interp(accuracy, best[at - 1 : at + 1], np.log(time_[at - 1 : at + 1]))))

@@ -1,0 +1,63 @@
+"""Documents stay true: the README's commands and its Python run, and every link leads somewhere."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from grip_vlm import benchmarks, cli, vlms
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *ROOT.glob("re*/**/*.md")]
+QUICK = {
+    "warmup": "--steps 2 --batch 2 --dev-examples 2 --dev-every 2 --width 16",
+    "train": "--steps 1 --batch 2 --dev-examples 2 --group 2",
+    "evaluate": "--limit 1",
+}
+pytestmark = pytest.mark.skipif("tiny-llava" not in vlms.shipped(), reason="no VLM is shipped yet")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with the files the README speaks of."""
+    monkeypatch.chdir(tmp_path)
+    examples = [benchmarks.example("pointing", "train", i) for i in range(12)]
+    examples[0].image.save("scene.png")
+    with open("mine.jsonl", "w", encoding="utf-8") as file:
+        for i, example in enumerate(examples):
+            example.image.save(f"{i}.png")
+            row = {"image": f"{i}.png", "question": example.question, "answers": list(example.answers)}
+            file.write(json.dumps(row) + "\n")
+    return tmp_path
+
+
+def test_the_commands_of_the_readme_run_as_they_stand(desk):
+    """In their order, with fewer steps and items."""
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("grip-vlm")]
+    assert len(lines) >= 7
+    for line in lines:
+        command = shlex.split(line, comments=True)[1:]
+        cli.main([*command, *QUICK.get(command[0], "").split()])
+    made = ("kept.png", "rows.jsonl", "frontier.png", "table.md", "runs/stage1/scorer.json", "runs/grip/scorer.json")
+    for name in made:
+        assert (desk / name).is_file(), name
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(desk, capsys):
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(document):
+    for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
