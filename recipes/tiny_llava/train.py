@@ -247,8 +247,12 @@ def train_joint(
             logits = packed_logits(model, model.model.multi_modal_projector(features), packed, kept)
         loss, right = answer_loss(logits, packed)
         dense, _ = dense_loss(told.float(), torch.from_numpy(pool.dense[chosen]).long())
-        return loss + 0.1 * dense, lambda: f"right {right:.3f} answer {loss:.3f} dense {dense:.3f}" + (
-            f" {evaluate(model, packer)}" if step % 300 == 299 else ""
+        return (
+            loss + 0.1 * dense,
+            lambda: (
+                f"right {right:.3f} answer {loss:.3f} dense {dense:.3f}"
+                + (f" {evaluate(model, packer)}" if step % 300 == 299 else "")
+            ),
         )
 
     named = list(model.named_parameters()) + [(f"heads.{n}", p) for n, p in heads.named_parameters()]
