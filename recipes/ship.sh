@@ -12,10 +12,10 @@ RUNS=${RUNS:-runs/shipped}
 
 mkdir -p "$ASSETS"
 cp "${1:-runs/tiny_llava}"/checkpoint/* "$ASSETS/"
-grip-vlm warmup --examples 3000 --steps 100 --out "$RUNS/stage1"
-grip-vlm train --examples 3000 --steps 300 --init "$RUNS/stage1" --out "$RUNS/grip"
+grip-vlm warmup --examples 2400 --steps 80 --out "$RUNS/stage1"
+grip-vlm train --examples 2400 --steps 240 --init "$RUNS/stage1" --out "$RUNS/grip"
 rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip" "$ASSETS/scorer"
 python recipes/cost.py
-python recipes/demo.py --out "$RUNS/demo" --items 50
+python recipes/demo.py --out "$RUNS/demo" --items 40
 cp "$RUNS"/demo/{frontier.png,sheet.png,table.md} results/
 cp "$RUNS/demo/rows.jsonl" results/demo-rows.jsonl

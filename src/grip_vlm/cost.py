@@ -55,6 +55,9 @@ def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
     n = (vision.image_size // vision.patch_size) ** 2
     dim = model.config.get_text_config().hidden_size
     embeddings = torch.zeros(1, n + words, dim, device=device, dtype=model.dtype)
+    # A ready mask, since making one looks at values, and meta tensors have none.
+    mask = torch.zeros(1, 1, n + words, n + words, device=device, dtype=model.dtype)
+    positions = torch.arange(n + words, device=device)[None]
     state = State(
         visual=torch.zeros(1, n, dim, device=device),
         visual_mask=torch.ones(1, n, dtype=torch.bool, device=device),
@@ -66,6 +69,10 @@ def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
     k = torch.ones(1, dtype=torch.long, device=device)
     return Cost(
         vision=count(lambda: model.get_image_features(pixel_values=pixels, return_dict=True)),
-        language=count(lambda: model.base_model.language_model(inputs_embeds=embeddings, use_cache=False)),
+        language=count(
+            lambda: model.base_model.language_model(
+                inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, use_cache=False
+            )
+        ),
         scorer=count(lambda: scorer(state, k)),
     )
