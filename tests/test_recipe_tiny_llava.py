@@ -74,9 +74,10 @@ def test_muon_descends_a_least_squares_problem():
     generator = torch.Generator().manual_seed(0)
     x, goal = torch.randn(64, 8, generator=generator), torch.randn(8, 4, generator=generator)
     weight = torch.nn.Parameter(torch.zeros(8, 4))
-    optimizer = Muon([weight], lr=0.1, weight_decay=0.0)
+    optimizer = Muon([weight], lr=0.4, weight_decay=0.0)
     losses = []
-    for _ in range(60):
+    for step in range(60):
+        optimizer.param_groups[0]["lr"] = 0.4 * (1 - step / 60)  # its steps have a fixed size, so the rate has to fall
         loss = (x @ weight - x @ goal).pow(2).mean()
         optimizer.zero_grad()
         loss.backward()
