@@ -1,16 +1,16 @@
 """The recipe of tiny-llava: packing changes nothing, lessons are true, Muon orthogonalises."""
 
-import lessons
 import numpy as np
 import pytest
 import torch
-from muon import Muon, orthogonalise
-from packing import IGNORE, Packer, packed_logits
-from pool import _some, questions
 
+import lessons
 from grip_vlm.benchmarks import Question
 from grip_vlm.scenes import compose
 from grip_vlm.scenes.compose import LAYOUTS
+from muon import Muon, orthogonalise
+from packing import IGNORE, Packer, packed_logits
+from pool import _some, questions
 
 
 def test_a_packed_question_gets_the_logits_it_gets_alone_through_the_processor(vlm, examples):
