@@ -32,12 +32,12 @@ from pool import DENSE, Pool, make_pool
 class Config:
     out: Path
     """folder for the checkpoint and the training state"""
-    scenes: int = 30_000
+    scenes: int = 20_000
     """training scenes composed once; questions about them are drawn anew at every step"""
-    tower_steps: int = 1300
-    language_steps: int = 1500
-    joint_steps: int = 150
-    batch: int = 32
+    tower_steps: int = 1200
+    language_steps: int = 1700
+    joint_steps: int = 1700
+    batch: int = 16
     text_length: int = 192
     """packed question tokens per image"""
     few: int = 80
