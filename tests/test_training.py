@@ -1,7 +1,11 @@
 """Both stages run against the real frozen VLM, resume to the same weights, and stop clearly when they diverge."""
 
 import copy
+import json
 import math
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -170,3 +174,35 @@ def test_the_attention_teacher_is_what_a_sample_looks_at_more_than_the_others_do
 
 def test_the_attention_of_a_batch_of_one_is_not_taken_from_itself(vlm, bank):
     assert (answer_attention(vlm, bank.batch([0])) > 0).all()
+
+
+def test_two_processes_share_one_run(vlm_dir, tmp_path):
+    flags = [
+        "--examples",
+        "8",
+        "--dev-examples",
+        "2",
+        "--steps",
+        "2",
+        "--batch",
+        "4",
+        "--dev-every",
+        "2",
+        "--width",
+        "16",
+    ]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "grip_vlm.cli",
+    ]
+    out = tmp_path / "run"
+    subprocess.run([*launch, "warmup", "--vlm", str(vlm_dir), "--out", str(out), *flags], check=True, timeout=300)
+    counters = json.loads((tmp_path / "run.state" / "state.json").read_text())["counters"]
+    assert (counters["identity"]["processes"], counters["step"]) == (2, 2)
+    assert (out / "scorer.safetensors").is_file()

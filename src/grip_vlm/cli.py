@@ -14,6 +14,8 @@ from grip_vlm.grpo import GRPOConfig
 from grip_vlm.warmup import WarmupConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from grip_vlm.bank import Bank
     from grip_vlm.training import RunConfig
     from grip_vlm.vlms import FrozenVLM
@@ -67,13 +69,12 @@ class Warmup:
 
     def run(self) -> None:
         import torch
-        from accelerate import PartialState
 
         from grip_vlm import vlms
         from grip_vlm.scorer import Scorer, ScorerConfig
         from grip_vlm.warmup import warmup
 
-        frozen = vlms.load(self.vlm, device=PartialState().device)
+        frozen = vlms.load(self.vlm, device=_process_device())
         bank, dev = _banks(frozen, self.config)
         torch.manual_seed(self.config.seed)
         scorer = Scorer(ScorerConfig(dim=frozen.dim, width=self.width)).to(frozen.device)
@@ -91,13 +92,11 @@ class Train:
     vlm: str = "tiny-llava"
 
     def run(self) -> None:
-        from accelerate import PartialState
-
         from grip_vlm import checkpoint, vlms
         from grip_vlm.grpo import train
 
         folder = checkpoint.locate(self.init)
-        frozen = vlms.load(self.vlm, device=PartialState().device)
+        frozen = vlms.load(self.vlm, device=_process_device())
         scorer = checkpoint.load(folder, frozen).to(frozen.device)
         bank, dev = _banks(frozen, self.config)
         train(frozen, scorer.train().requires_grad_(True), bank, dev, self.config)
@@ -203,6 +202,15 @@ def _pruner(text: str, vlm: str, seed: int):  # type: ignore[no-untyped-def]
     if not scorer and name == "grip":
         scorer = vlm
     return name, pruners.load(name, scorer=scorer or None, seed=seed)
+
+
+def _process_device() -> "torch.device":
+    """This process's own device, under `torchrun` as well."""
+    import torch
+    from accelerate import PartialState
+
+    device: torch.device = PartialState(cpu=not torch.cuda.is_available()).device
+    return device
 
 
 def _banks(vlm: "FrozenVLM", config: "RunConfig") -> "tuple[Bank, Bank]":

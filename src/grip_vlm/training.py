@@ -99,7 +99,9 @@ class Run:
     def __post_init__(self) -> None:
         checkpoint.refuse_foreign(self.config.out)
         tracker = self.config.log or None
-        self.accelerator = Accelerator(log_with=tracker, project_dir=str(self.config.out))
+        self.accelerator = Accelerator(
+            cpu=self.vlm.device.type == "cpu", log_with=tracker, project_dir=str(self.config.out)
+        )
         if tracker:
             self.accelerator.init_trackers(self.method)
         self.best = copy.deepcopy(self.scorer)
