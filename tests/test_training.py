@@ -177,32 +177,11 @@ def test_the_attention_of_a_batch_of_one_is_not_taken_from_itself(vlm, bank):
 
 
 def test_two_processes_share_one_run(vlm_dir, tmp_path):
-    flags = [
-        "--examples",
-        "8",
-        "--dev-examples",
-        "2",
-        "--steps",
-        "2",
-        "--batch",
-        "4",
-        "--dev-every",
-        "2",
-        "--width",
-        "16",
-    ]
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "grip_vlm.cli",
-    ]
     out = tmp_path / "run"
-    subprocess.run([*launch, "warmup", "--vlm", str(vlm_dir), "--out", str(out), *flags], check=True, timeout=300)
+    launch = "-m torch.distributed.run --standalone --nproc-per-node 2 -m grip_vlm.cli warmup"
+    small = "--examples 8 --dev-examples 2 --steps 2 --batch 4 --dev-every 2 --width 16"
+    command = f"{launch} --vlm {vlm_dir} --out {out} {small}"
+    subprocess.run([sys.executable, *shlex.split(command)], check=True, timeout=300)
     counters = json.loads((tmp_path / "run.state" / "state.json").read_text())["counters"]
     assert (counters["identity"]["processes"], counters["step"]) == (2, 2)
     assert (out / "scorer.safetensors").is_file()
