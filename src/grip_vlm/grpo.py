@@ -8,6 +8,7 @@ Ours where the paper is silent; docs/paper.md says which is which.
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,7 +84,7 @@ def gibbs_step(
         drawn = policy.sample(old, config.group, generator)  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
     group = Group(drawn, reward)
-    advantage = group_advantage(group.reward, k, state.counts, run.state["scale"])
+    advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
     weight = config.anchor * (1 - step / config.steps)
     clipped = 0.0
     for _ in range(config.epochs):
@@ -120,20 +121,25 @@ def surrogate(scores: Tensor, gradient: Tensor) -> Tensor:
     return (finite * gradient.to(scores.dtype)).sum(1).mean()
 
 
-def group_advantage(reward: Tensor, k: Tensor, counts: Tensor, scale: dict[str, float]) -> Tensor:
+def group_advantage(
+    reward: Tensor,
+    k: Tensor,
+    counts: Tensor,
+    scale: dict[str, float],
+    gather: Callable[[Tensor], Tensor] = lambda mine: mine,
+) -> Tensor:
     """(R - mean) / max(sigma, half the running mean of sigma at this budget), (B, G).
 
     The floor keeps groups that hardly differ from being blown up. `scale` holds the running means per octave of k / N
-    and is updated. Groups that do not differ at all get zero.
+    and is updated from all processes (`gather`), so that it is the same in each. Groups that do not differ get zero.
     """
     sigma = reward.std(1, correction=0)  # (B,)
-    octaves = torch.log2(k / counts).round().long().tolist()
-    for octave in sorted(set(octaves)):
-        here = torch.tensor([o == octave for o in octaves], device=sigma.device)
-        mean = float(sigma[here].mean())
-        key = str(octave)
-        scale[key] = mean if key not in scale else 0.95 * scale[key] + 0.05 * mean
-    floor = torch.tensor([0.5 * scale[str(octave)] for octave in octaves], device=sigma.device)
+    octave = torch.log2(k / counts).round().long()  # (B,)
+    all_sigma, all_octaves = gather(sigma), gather(octave)
+    for value in set(all_octaves.tolist()):
+        mean = float(all_sigma[all_octaves == value].mean())
+        scale[str(value)] = 0.95 * scale.get(str(value), mean) + 0.05 * mean
+    floor = torch.tensor([0.5 * scale[str(value)] for value in octave.tolist()], device=sigma.device)
     advantage = (reward - reward.mean(1, keepdim=True)) / torch.maximum(sigma, floor).clamp(min=1e-4)[:, None]
     return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
 
