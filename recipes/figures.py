@@ -8,9 +8,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    rows = sorted((ROOT / "results").glob("compare-*.jsonl"))
-    pareto.write(rows, ROOT / "results/compare.png", ROOT / "results/compare.md")
-    print(f"results/compare.png and results/compare.md from {', '.join(path.name for path in rows)}")
+    results = ROOT / "results"
+    for pattern, figure, table in (
+        ("demo-rows.jsonl", "frontier.png", "table.md"),
+        ("compare-*.jsonl", "compare.png", "compare.md"),
+    ):
+        rows = sorted(results.glob(pattern))
+        if rows:
+            pareto.write(rows, results / figure, results / table)
+        print(f"{figure}, {table}: {', '.join(path.name for path in rows) or f'no {pattern} in results/ yet'}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # set before Hugging Face's libraries are imported: a test never reaches for the hub
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,7 @@ from grip_vlm.data import load_examples
 def vlm_dir(tmp_path_factory):
     """A checkpoint as `from_pretrained` wants it; its weights are random, its tokenizer has seen 150 scenes."""
     folder = tmp_path_factory.mktemp("vlm")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "corpus", partial(build.corpus, 150))  # the recipe's 3000 scenes take seven seconds
-        processor = build.build_processor()
+    processor = build.build_processor(scenes=150)  # the recipe's 3000 take seven seconds
     build.build_model(len(processor.tokenizer), seed=0).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -30,7 +30,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def corpus(scenes: int = 3000) -> list[str]:
+def corpus(scenes: int) -> list[str]:
     """Questions and answers of training scenes, for the tokenizer."""
     texts = []
     for index in range(scenes):
@@ -42,7 +42,7 @@ def corpus(scenes: int = 3000) -> list[str]:
     return texts
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(scenes: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE (any text has tokens), single digits, and the six special tokens."""
     tokenizer = Tokenizer(models.BPE())
     split = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -52,7 +52,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=512, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.train_from_iterator(corpus(scenes), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
@@ -65,12 +65,13 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build_processor() -> LlavaProcessor:
+def build_processor(scenes: int = 3000) -> LlavaProcessor:
+    """Its tokenizer is trained on the questions about `scenes` training scenes."""
     size = {"height": SIZE, "width": SIZE}
     images = CLIPImageProcessorPil(size=size, do_center_crop=False, image_mean=[0.4] * 3, image_std=[0.3] * 3)
     return LlavaProcessor(
         image_processor=images,
-        tokenizer=build_tokenizer(),
+        tokenizer=build_tokenizer(scenes),
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,

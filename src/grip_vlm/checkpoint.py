@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,7 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)
 
 
+@cache
 def commit() -> str:
     """The git commit of the source tree this package runs from, "" when it is not in one."""
     here = Path(__file__).resolve().parent

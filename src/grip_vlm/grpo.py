@@ -56,11 +56,13 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
     settings = {name: getattr(config, name) for name in ("group", "epochs", "anchor", "policy", "reward")}
     reference = copy.deepcopy(scorer).requires_grad_(False)
     run = Run(config, method, vlm, scorer, dev, settings, state={"log_temperature": 0.0, "scale": {}})
-    step_of = gibbs_step if gibbs else plackett_luce_step
     for step, rng, generator in run.steps():
         batch = bank.draw(rng, run.local_batch)
         k = config.draw_k(rng, batch.encoded.state.counts)
-        step_of(run, config, reference, batch, k, step, generator)
+        if gibbs:
+            gibbs_step(run, config, reference, batch, k, step, generator)
+        else:
+            plackett_luce_step(run, config, batch, k, generator)
     return run.best
 
 
@@ -157,10 +159,8 @@ def steer(log_temperature: float, spread: float, progress: float) -> float:
 def plackett_luce_step(
     run: Run,
     config: GRPOConfig,
-    reference: Scorer,
     batch: Batch,
     k: Tensor,
-    step: int,
     generator: torch.Generator,
 ) -> None:
     """The GRIP-like baseline: ordered draws, token-level clipped ratios, group-normalised reward, no anchor.

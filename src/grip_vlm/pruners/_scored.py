@@ -23,10 +23,10 @@ class Scored:
             raise ValueError(f"pruner {name!r} is trained: give the folder of its scorer")
         self.folder = checkpoint.locate(scorer)
         self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
-        self._scorer: tuple[str, Scorer] | None = None
+        self._scorer: tuple[FrozenVLM, Scorer] | None = None
 
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        if self._scorer is None or self._scorer[0] != vlm.fingerprint():
-            self._scorer = vlm.fingerprint(), checkpoint.load(self.folder, vlm).to(vlm.device)
+        if self._scorer is None or self._scorer[0] is not vlm:
+            self._scorer = vlm, checkpoint.load(self.folder, vlm).to(vlm.device)
         return Action(policy.greedy(self._scorer[1](encoded.state, k), k))
