@@ -3,18 +3,17 @@
 #
 #   bash recipes/ship.sh runs/tiny_llava
 #
-# Minutes on two cores: see results/README.md. Resumable, as every command in it is.
+# The scorer is `grip` of recipes/compare.py, seed 0. Resumable, as every command in it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
 ASSETS=src/grip_vlm/assets/tiny-llava
-RUNS=${RUNS:-runs/shipped}
+RUNS=${RUNS:-runs/compare}
 
-mkdir -p "$ASSETS"
 cp "${1:-runs/tiny_llava}"/checkpoint/* "$ASSETS/"
-grip-vlm warmup --examples 2400 --steps 80 --out "$RUNS/stage1"
-grip-vlm train --examples 2400 --steps 240 --init "$RUNS/stage1" --out "$RUNS/grip"
-rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip" "$ASSETS/scorer"
+grip-vlm warmup --steps 400 --looked 2400 --out "$RUNS/stage1-0"
+grip-vlm train --steps 185 --init "$RUNS/stage1-0" --out "$RUNS/grip-0"
+rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip-0" "$ASSETS/scorer"
 python recipes/cost.py
 python recipes/demo.py --out "$RUNS/demo" --items 40
 cp "$RUNS"/demo/{frontier.png,sheet.png,table.md} results/

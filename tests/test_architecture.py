@@ -17,7 +17,7 @@ ORDER = [
     ["pruners", "bank"],
     ["rewards", "relaxation", "evaluate", "latency"],
     ["training", "pareto", "cost"],
-    ["warmup", "grpo"],
+    ["warmup", "focus", "grpo"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

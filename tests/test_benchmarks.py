@@ -166,6 +166,8 @@ def truth(scene, text):
     if found := means(r"What colour is the shape next to number (\d+)\?"):
         number = only(item for item in numbers if item.name == found[0])
         return str(only(beside(scene, number, "shape")).colour)
+    if found := means(r"Which shape is next to number (\d+)\?"):
+        return only(beside(scene, only(item for item in numbers if item.name == found[0]), "shape")).name
     if found := means(r"What colour is the (\w+)\?"):
         return str(shape(found[0]).colour)
     if found := means(r"Which shape is (\w+)\?"):

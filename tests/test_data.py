@@ -41,6 +41,12 @@ def test_no_more_rows_than_asked_for_are_returned(tmp_path):
     assert len(load_examples(str(write(tmp_path, [row()] * 9)), "train", 4)) == 4
 
 
+def test_images_of_rows_that_are_not_asked_for_are_not_read(tmp_path):
+    path = write(tmp_path, [row(), row(image="half.png")])
+    (tmp_path / "half.png").write_bytes(b"")
+    assert len(load_examples(str(path), "train", 1)) == 1
+
+
 def test_a_file_of_fewer_than_ten_rows_has_no_dev_rows(tmp_path):
     with pytest.raises(ValueError, match=r"rows\.jsonl has no rows for dev; it needs at least ten"):
         load_examples(str(write(tmp_path, [row()] * 9)), "dev", 4)

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from grip_vlm import policy
-from grip_vlm.grpo import CLIP_HIGH, CLIP_LOW, GRPOConfig, gibbs_gradient, group_advantage, steer, surrogate
+from grip_vlm.grpo import (
+    CLIP_HIGH,
+    CLIP_LOW,
+    GRPOConfig,
+    first_temperature,
+    gibbs_gradient,
+    group_advantage,
+    steer,
+    surrogate,
+)
 
 N, K = 7, 3
 
@@ -36,6 +45,13 @@ def finite_differences(function, scores, step=1e-6):
     """d function / d scores, (N,), where function maps (1, N) to a number."""
     nudges = step * torch.eye(scores.shape[1], dtype=torch.float64)
     return torch.stack([(function(scores + n[None]) - function(scores - n[None])) / (2 * step) for n in nudges])
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0, 30.0])
+def test_exploration_begins_in_the_middle_of_its_first_band_whatever_the_scale_of_the_scores(scale):
+    scores, k = random_scores(4, 50, scale=scale), torch.tensor([2, 4, 8, 16])
+    tau = math.exp(first_temperature(scores, k))
+    assert float((policy.gibbs(scores / tau, k).spread / k).mean()) == pytest.approx(0.375, abs=0.01)
 
 
 # ---- advantages ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import lessons
+from build import grid_sines
 from grip_vlm.benchmarks import Question
 from grip_vlm.scenes import compose
 from grip_vlm.scenes.compose import LAYOUTS
@@ -60,6 +61,16 @@ def test_half_of_the_questions_are_lessons():
     share = np.mean([question.text.startswith(("How many", "What is digit")) for question in asked])
     assert 0.05 < share < 0.4
     assert len(asked) > 900
+
+
+def test_patch_positions_tell_every_patch_from_every_other_and_neighbours_least():
+    sines = grid_sines(128)
+    far = torch.cdist(sines, sines)
+    alone = far + 1e9 * torch.eye(len(sines))
+    assert alone.min() > 0.5
+    nearest = alone.argmin(1)
+    rows, columns = torch.arange(196) // 14, torch.arange(196) % 14
+    assert ((rows - rows[nearest]).abs() + (columns - columns[nearest]).abs()).max() == 1
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 20), (2, 20, 8)])

@@ -10,7 +10,7 @@ from grip_vlm.scenes import SPLITS, Item, compose
 from grip_vlm.scenes.compose import GRID, LAYOUTS, PATCH, SIZE
 from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
 from grip_vlm.scenes.pixels import digits
-from pool import DENSE, dense_labels
+from pool import DENSE, SHAFT, TIP, dense_labels
 
 
 def scenes(layout, count=60):
@@ -174,7 +174,37 @@ def test_dense_kinds_mark_every_item_and_nothing_else(layout):
             else:
                 kind = 1 + SHAPES.index(item.name) if item.kind == "shape" else 17 + LETTERS.index(item.name)
                 kinds[rows, item.column : item.column + 2] = kind
-        assert dense_labels(scene)[:, 0].reshape(GRID, GRID).tolist() == kinds.tolist()
+        found = dense_labels(scene)[:, 0].reshape(GRID, GRID)
+        assert np.where(np.isin(found, (SHAFT, TIP)), 0, found).tolist() == kinds.tolist()
+
+
+def test_dense_labels_follow_every_arrow_to_a_tip_before_its_label():
+    for scene in scenes("diagram"):
+        labels = dense_labels(scene).reshape(GRID, GRID, -1)
+        colours = [1 + list(COLOURS).index(str(shape.colour)) for shape in scene.of("shape")]
+        shown = np.isin(labels[..., 0], (SHAFT, TIP))
+        assert set(labels[shown][:, 1]) <= set(colours)
+        for shape, colour in zip(scene.of("shape"), colours, strict=True):
+            _, tip = scene.arrow(shape)
+            around = labels[int(tip[1]) // PATCH, int(tip[0]) // PATCH]
+            assert around[0] in (SHAFT, TIP) or around[0] > 16, (shape, tip)
+            if around[0] == TIP and around[1] == colour:
+                assert around[list(DENSE).index("partner_letter")] == 1 + LETTERS.index(scene.partner(shape).name)
+
+
+@pytest.mark.parametrize("layout", ["number", "signs", "objects"])
+def test_no_arrow_leaves_what_points_to_no_label(layout):
+    assert not [item for scene in scenes(layout, 20) for item in scene.items if scene.arrow(item) is not None]
+
+
+def test_dense_labels_count_what_shares_a_shapes_colour_and_its_kind():
+    for scene in scenes("objects"):
+        labels = dense_labels(scene).reshape(GRID, GRID, -1)
+        for item in scene.items:
+            found = dict(zip(DENSE, labels[item.row, item.column].tolist(), strict=True))
+            assert found["same_colour"] == sum(other.colour == item.colour for other in scene.items)
+            assert found["same_shape"] == sum(other.name == item.name for other in scene.items)
+            assert (found["row"], found["column"]) == (item.row + 1, item.column + 1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

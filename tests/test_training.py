@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from grip_vlm import checkpoint
 from grip_vlm.bank import build_bank
@@ -19,7 +20,7 @@ from grip_vlm.resume import has_state
 from grip_vlm.rewards import group_reward, teacher_forced
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.training import Run
-from grip_vlm.warmup import WarmupConfig, answer_attention, warmup
+from grip_vlm.warmup import WarmupConfig, all_looks, answer_attention, beyond_habit, warmup
 
 SMALL = {"examples": 12, "dev_examples": 6, "steps": 4, "batch": 4, "dev_every": 2, "save_every": 1}
 
@@ -167,13 +168,32 @@ def test_gradients_reach_every_gate(vlm, bank):
 
 def test_the_attention_teacher_is_what_a_sample_looks_at_more_than_the_others_do(vlm, bank):
     batch = bank.batch(range(4))
-    teacher = answer_attention(vlm, batch)
+    teacher = beyond_habit(list(answer_attention(vlm, batch)), batch.encoded.state.visual_mask)
     assert torch.isfinite(teacher).all()
     torch.testing.assert_close(teacher.sum(0), torch.zeros(196), atol=1e-6, rtol=0)
 
 
 def test_the_attention_of_a_batch_of_one_is_not_taken_from_itself(vlm, bank):
-    assert (answer_attention(vlm, bank.batch([0])) > 0).all()
+    batch = bank.batch([0])
+    look = answer_attention(vlm, batch)
+    assert (look > 0).all()
+    assert torch.equal(beyond_habit(list(look), batch.encoded.state.visual_mask), look)
+
+
+def test_looks_are_those_of_single_examples(vlm, bank):
+    looks = all_looks(vlm, bank, 5, size=2)
+    assert len(looks) == 5
+    for i, look in enumerate(looks):
+        torch.testing.assert_close(look, answer_attention(vlm, bank.batch([i]))[0], atol=1e-5, rtol=1e-4)
+
+
+def test_mixed_precision_keeps_float32_weights(vlm_dir, tmp_path):
+    small = "--examples 4 --dev-examples 2 --steps 1 --batch 2 --dev-every 1 --width 16 --precision bf16"
+    command = f"-m grip_vlm.cli warmup --vlm {vlm_dir} --out {tmp_path / 'run'} {small}"
+    subprocess.run([sys.executable, *shlex.split(command)], check=True, timeout=300)
+    weights = load_file(tmp_path / "run" / "scorer.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert all(weight.isfinite().all() for weight in weights.values())
 
 
 def test_two_processes_share_one_run(vlm_dir, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -17,7 +17,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 import lessons
 from grip_vlm import benchmarks
 from grip_vlm.scenes import compose
-from grip_vlm.scenes.compose import PATCH, SIZE
+from grip_vlm.scenes.compose import GRID, PATCH, SIZE
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<image>", "USER:", "ASSISTANT:")
 CHAT_TEMPLATE = (
@@ -79,11 +79,20 @@ def build_processor(scenes: int = 3000) -> LlavaProcessor:
     )
 
 
+def grid_sines(width: int) -> Tensor:
+    """Sines and cosines of a patch's row in one half, of its column in the other, (196, width)."""
+    turns = torch.pi * 2 ** torch.linspace(0, 3, width // 4) / GRID  # from half a period across the image to four
+    angles = torch.arange(GRID)[:, None] * turns  # (14, width / 4)
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.cat([line.repeat_interleave(GRID, 0), line.repeat(GRID, 1)], dim=1)
+
+
 def build_model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
     """Vision tower 4 x 128, language model 4 x 192.
 
-    Weights start at 1/sqrt(fan-in), since transformers' 0.02 binds nothing at these widths; keys start as half
-    the queries and rotate slowly, so that attention begins as a search for similar content.
+    Weights start at 1/sqrt(fan-in), since transformers' 0.02 binds nothing at these widths; patch positions start as
+    sines, for at 0.02 they drown in the pixels; keys start as half the queries and rotate slowly, so that attention
+    begins as a search for similar content.
     """
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(
@@ -129,4 +138,6 @@ def build_model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
                 nn.init.normal_(weight, std=1.0)
         for layer in model.model.language_model.layers:
             layer.self_attn.k_proj.weight.copy_(0.5 * layer.self_attn.q_proj.weight)
+        positions = model.model.vision_tower.embeddings.position_embedding.weight  # (1 + 196, 128); CLS comes first
+        positions[1:] = grid_sines(positions.shape[1])
     return model

@@ -10,6 +10,7 @@ import numpy as np
 
 from grip_vlm.benchmarks import Question
 from grip_vlm.scenes import Item, Scene
+from grip_vlm.scenes.compose import GRID
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -58,7 +59,7 @@ def _side(scene: Scene, rng: np.random.Generator) -> Question | None:
     shape = _pick(_single(scene, "name"), rng)
     if shape is None:
         return None
-    across, down = shape.column + 1 - 7, shape.row + 1 - 7
+    across, down = shape.column + 1 - GRID // 2, shape.row + 1 - GRID // 2
     if rng.random() < 0.5 and abs(across) > 1:
         return Question(f"Is the {shape.name} in the left or right half?", "left" if across < 0 else "right")
     if abs(down) > 1:

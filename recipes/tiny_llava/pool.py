@@ -1,5 +1,6 @@
 """A pool of training scenes in memory: pixels, dense patch labels and packed questions."""
 
+import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -10,16 +11,18 @@ from numpy.typing import NDArray
 import lessons
 from grip_vlm import benchmarks
 from grip_vlm.scenes import Item, Scene, compose
-from grip_vlm.scenes.compose import GRID, SIZE
-from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
+from grip_vlm.scenes.compose import GRID, PATCH, SIZE
+from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES, Point
 
 COLOUR = {name: 1 + i for i, name in enumerate(COLOURS)}
 SHAPE = {name: 1 + i for i, name in enumerate(SHAPES)}
 LETTER = {name: 1 + i for i, name in enumerate(LETTERS)}
-FRAME = 23
+FRAME, SHAFT, TIP = 23, 24, 25
+# Diagrams and objects are what takes longest to learn.
+LAYOUTS = ("objects", "diagram", "signs", "number", "diagram", "objects", "diagram", "signs", "number", "objects")
 # What every patch is taught to say about itself and about what it belongs to: name -> number of classes (0 is nothing).
 DENSE = {
-    "kind": 24,
+    "kind": 26,
     "colour": 7,
     "digit1": 11,
     "digit2": 11,
@@ -28,6 +31,10 @@ DENSE = {
     "partner_shape": 7,
     "partner_colour": 7,
     "partner_letter": 7,
+    "row": GRID + 1,
+    "column": GRID + 1,
+    "same_colour": 7,
+    "same_shape": 7,
 }
 
 
@@ -47,16 +54,33 @@ def _partner_labels(scene: Scene, item: Item) -> tuple[int, int, int]:
     return 0, 0, LETTER[other.name] if other.kind == "label" else 0
 
 
+def _label_arrow(labels: NDArray[np.uint8], source: Item, target: Item, start: Point, tip: Point) -> None:
+    """The patches an arrow crosses say whose it is and where it goes: its colour is the only link between the two."""
+    row = [SHAFT, COLOUR[str(source.colour)], 0, 0, 0, 0, SHAPE[source.name], 0, LETTER[target.name], 0, 0, 0, 0]
+    for share in np.linspace(0, 1, 60):
+        x, y = start[0] + share * (tip[0] - start[0]), start[1] + share * (tip[1] - start[1])
+        labels[int(y) // PATCH, int(x) // PATCH] = [TIP if math.dist((x, y), tip) < 8 else SHAFT, *row[1:]]
+
+
 def dense_labels(scene: Scene) -> NDArray[np.uint8]:
-    """One row of DENSE classes per patch, (196, len(DENSE)); frames are labelled on the ring around their number."""
+    """One row of DENSE classes per patch, (196, len(DENSE)); frames are labelled on the ring around their number.
+
+    Counts and places are labels too: a patch that knows how many things share its colour makes counting a lookup.
+    """
     labels = np.zeros((GRID, GRID, len(DENSE)), dtype=np.uint8)
+    shapes = scene.of("shape")
+    for source in shapes:
+        arrow, target = scene.arrow(source), scene.partner(source)
+        if arrow is not None and target is not None:
+            _label_arrow(labels, source, target, *arrow)
     for item in scene.items:
+        place = [item.row + 1, item.column + item.width // 2]
         rows, columns = slice(item.row, item.row + 2), slice(item.column, item.column + item.width)
         colour = 0 if item.colour is None else COLOUR[item.colour]
         partner = _partner_labels(scene, item)
         if item.kind == "number":
             digits = [1 + int(digit) for digit in item.name]
-            row = [0, colour, *digits, *(0,) * (4 - len(digits)), *partner]
+            row = [0, colour, *digits, *(0,) * (4 - len(digits)), *partner, *place, 0, 0]
             if colour:
                 ring = labels[item.row - 1 : item.row + 3, item.column - 1 : item.column + item.width + 1]
                 ring[ring[..., 0] == 0] = [FRAME, *row[1:]]
@@ -64,7 +88,21 @@ def dense_labels(scene: Scene) -> NDArray[np.uint8]:
             labels[rows, columns, 0] = 7 + np.repeat([int(digit) for digit in item.name], 2)
         else:
             kind = SHAPE[item.name] if item.kind == "shape" else 16 + LETTER[item.name]
-            labels[rows, columns] = [kind, colour, 0, 0, 0, 0, *partner]
+            alike = [
+                sum(other.colour == item.colour for other in shapes),
+                sum(other.name == item.name for other in shapes),
+            ]
+            labels[rows, columns] = [
+                kind,
+                colour,
+                0,
+                0,
+                0,
+                0,
+                *partner,
+                *place,
+                *(alike if item.kind == "shape" else (0, 0)),
+            ]
     return labels.reshape(GRID * GRID, -1)
 
 
@@ -73,7 +111,7 @@ def _some(split: str, start: int, count: int) -> Pool:
     dense = np.empty((count, GRID * GRID, len(DENSE)), dtype=np.uint8)
     scenes = []
     for i in range(count):
-        scene = compose(split, start + i)
+        scene = compose(split, start + i, LAYOUTS[i % len(LAYOUTS)])
         images[i], dense[i] = np.asarray(scene.image), dense_labels(scene)
         scenes.append(Scene(None, scene.items, scene.layout))  # type: ignore[arg-type]
     return Pool(images, dense, scenes)

@@ -28,6 +28,11 @@ class Entry:
     """what the benchmark's own score gives the target answer: the value of reproducing it exactly"""
     benchmark: str
 
+    @property
+    def tokens(self) -> int:
+        """Visual tokens N."""
+        return sum(len(feature) for feature in self.features)
+
 
 class Bank:
     """Entries in memory, collated into batches that `FrozenVLM` understands."""
@@ -36,6 +41,7 @@ class Bank:
         if not entries:
             raise ValueError("there is nothing to train on")
         self.vlm, self.entries = vlm, entries
+        self.benchmarks = sorted({entry.benchmark for entry in entries})
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -70,6 +76,14 @@ class Batch:
     encoded: Encoded
     answer_length: Tensor  # (B,) tokens of the answer, end of sequence included
     worth: Tensor  # (B,)
+
+    def targets(self, input_ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The last T tokens of prompts padded on the left and which of them are the answer, (R, T) both; T is the
+        longest answer, `rows` (R,) the sample of each prompt, None for one each."""
+        length = self.answer_length if rows is None else self.answer_length[rows]
+        target = input_ids[:, -int(length.max()) :]
+        told = torch.arange(target.shape[1], device=target.device) >= target.shape[1] - length[:, None]
+        return target, told
 
 
 def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = False, size: int = 32) -> Bank:

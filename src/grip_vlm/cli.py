@@ -64,7 +64,7 @@ class Warmup:
 
     config: tyro.conf.OmitArgPrefixes[WarmupConfig]
     vlm: str = "tiny-llava"
-    width: int = 64
+    width: int = 96
     """width of the scorer"""
 
     def run(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,23 @@ def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Exam
     path = Path(data)
     if not path.is_file():
         raise ValueError(f"no data {data!r}: neither `scenes`, nor one of {', '.join(benchmarks.names())}, nor a file")
-    rows = [row for i, row in enumerate(_rows(path)) if (i % 10 == 9) == (split != "train")]
+    rows = [row for i, row in enumerate(_rows(path)) if (i % 10 == 9) == (split != "train")][:count]
     if not rows:
         raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")
-    return rows[:count]
+    return [Example(row.where, open_image(row.image, row.where), row.question, row.answers, "exact") for row in rows]
 
 
-def _rows(path: Path) -> Iterator[Example]:
+@dataclass(frozen=True)
+class _Row:
+    """One row of a JSONL file; every row of the file is checked, only the images of those in use are read."""
+
+    where: str
+    image: Path
+    question: str
+    answers: tuple[str, ...]
+
+
+def _rows(path: Path) -> Iterator[_Row]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -45,10 +56,10 @@ def _rows(path: Path) -> Iterator[Example]:
                     row = json.loads(line)
                 except ValueError as error:
                     raise ValueError(f"{where}: not JSON ({error}); {ROW}") from error
-                yield _example(row, path, where)
+                yield _checked(row, path, where)
 
 
-def _example(row: Any, path: Path, where: str) -> Example:
+def _checked(row: Any, path: Path, where: str) -> _Row:
     if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not isinstance(row.get("question"), str):
         raise ValueError(f"{where}: image or question is missing; {ROW}")
     answers = row.get("answers")
@@ -58,7 +69,7 @@ def _example(row: Any, path: Path, where: str) -> Example:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise ValueError(f"{where}: no image {row['image']!r}; looked at {' and '.join(map(str, places))}")
-    return Example(where, open_image(found, where), row["question"], tuple(answers), "exact")
+    return _Row(where, found, row["question"], tuple(answers))
 
 
 def open_image(path: Path, where: str = "") -> Image.Image:

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from grip_vlm import plackett_luce, policy
+from grip_vlm import focus, plackett_luce, policy
 from grip_vlm.bank import Bank, Batch
 from grip_vlm.mdp import Group, State
 from grip_vlm.policy import Gibbs
@@ -33,9 +33,11 @@ class GRPOConfig(RunConfig):
     """Stage 2."""
 
     steps: int = 400
+    rate: float = 3e-4
+    """a third of the warm-up's: at 1e-3 the first fifty steps undo what imitation gave (docs/log.md)"""
     group: int = 8
     """subsets per question"""
-    epochs: int = 3
+    epochs: int = 4
     """times a group is used"""
     anchor: float = 0.01
     """weight of KL to the warm-up policy, per unit of d; falls to zero over the run"""
@@ -55,13 +57,15 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
     method = "grip" if gibbs else "grip_like"
     settings = {name: getattr(config, name) for name in ("group", "epochs", "anchor", "policy", "reward")}
     reference = copy.deepcopy(scorer).requires_grad_(False)
-    run = Run(config, method, vlm, scorer, dev, settings, state={"log_temperature": 0.0, "scale": {}})
+    run = Run(config, method, vlm, scorer, dev, settings, state={"log_temperature": None, "scale": {}, "spread": {}})
     for step, rng, generator in run.steps():
-        batch = bank.draw(rng, run.local_batch)
-        k = config.draw_k(rng, batch.encoded.state.counts)
         if gibbs:
-            gibbs_step(run, config, reference, batch, k, step, generator)
+            chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
+            sigma = gibbs_step(run, config, reference, bank.batch(chosen), k, step, generator)
+            focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
         else:
+            batch = bank.draw(rng, run.local_batch)
+            k = config.draw_k(rng, batch.encoded.state.counts)
             plackett_luce_step(run, config, batch, k, generator)
     return run.best
 
@@ -74,12 +78,15 @@ def gibbs_step(
     k: Tensor,
     step: int,
     generator: torch.Generator,
-) -> None:
-    """Roll out one group per question, then descend `epochs` times."""
+) -> Tensor:
+    """Roll out one group per question, then descend `epochs` times; returns the deviation of rewards, (B,)."""
     state: State = batch.encoded.state
-    temperature = math.exp(run.state["log_temperature"])
     with torch.no_grad():
-        old = policy.gibbs(run.score(state, k) / temperature, k)
+        scores = run.score(state, k)
+        if run.state["log_temperature"] is None:
+            run.state["log_temperature"] = run.mean(torch.tensor(first_temperature(scores, k), device=k.device))
+        temperature = math.exp(run.state["log_temperature"])
+        old = policy.gibbs(scores / temperature, k)
         with run.accelerator.autocast():
             anchored = reference(state, k)
         anchor = policy.gibbs(anchored.float() / temperature, k)
@@ -96,6 +103,7 @@ def gibbs_step(
     spread = run.mean((old.spread / k).mean())
     run.state["log_temperature"] = steer(run.state["log_temperature"], spread, step / config.steps)
     run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=spread, clip=clipped)
+    return reward.std(1, correction=0)
 
 
 def gibbs_gradient(
@@ -144,6 +152,16 @@ def group_advantage(
     floor = torch.tensor([0.5 * scale[str(value)] for value in octave.tolist()], device=sigma.device)
     advantage = (reward - reward.mean(1, keepdim=True)) / torch.maximum(sigma, floor).clamp(min=1e-4)[:, None]
     return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
+
+
+def first_temperature(scores: Tensor, k: Tensor) -> float:
+    """log tau at which the warm-up policy explores in the middle of the first band, by bisection."""
+    low, high = -3.0, 5.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        spread = float((policy.gibbs(scores / math.exp(middle), k).spread / k).mean())
+        low, high = (middle, high) if spread < sum(SPREAD_EARLY) / 2 else (low, middle)
+    return (low + high) / 2
 
 
 def steer(log_temperature: float, spread: float, progress: float) -> float:

@@ -53,11 +53,9 @@ def gated_log_likelihood(vlm: FrozenVLM, batch: Batch, log_gate: Tensor) -> Tens
     seen = seen | torch.eye(length, dtype=torch.bool, device=bias.device)  # padding rows see themselves
     floor = torch.finfo(vlm.model.dtype).min / 2
     mask = torch.where(seen, bias[:, None, :], floor)[:, None].to(vlm.model.dtype)  # (B, 1, L, L)
-    longest = int(batch.answer_length.max())
+    target, told = batch.targets(inputs["input_ids"])
     inputs["attention_mask"] = mask
-    logits = vlm.model(**inputs, logits_to_keep=longest + 1, use_cache=False).logits[:, :-1]
-    target = inputs["input_ids"][:, -longest:]
-    told = torch.arange(longest, device=target.device) >= longest - batch.answer_length[:, None]
+    logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
     token = -F.cross_entropy(logits.float().transpose(1, 2), target, reduction="none")
     return (token * told).sum(1) / told.sum(1)
 

@@ -44,11 +44,8 @@ def answer_logits(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (R, T, vocabulary) that predict the last T tokens, those tokens, and which are the answer, (R, T)."""
     inputs = vlm.pruned(batch.encoded.prompt, Action(mask), rows)
-    length = batch.answer_length if rows is None else batch.answer_length[rows]
-    longest = int(length.max())
-    logits = vlm.model(**inputs, logits_to_keep=longest + 1, use_cache=False).logits[:, :-1]
-    target = inputs["input_ids"][:, -longest:]
-    told = torch.arange(longest, device=target.device) >= longest - length[:, None]
+    target, told = batch.targets(inputs["input_ids"], rows)
+    logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
     return logits, target, told
 
 

@@ -20,7 +20,7 @@ class ScorerConfig:
 
     dim: int
     """width D of the VLM's language model"""
-    width: int = 64
+    width: int = 96
     """width of the scorer"""
     heads: int = 2
     blocks: int = 1

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class RunConfig:
     seed: int = 0
     dev_every: int = 50
     save_every: int = 25
+    precision: Literal["no", "bf16"] = "no"
+    """the scorer's mixed precision; the VLM keeps the precision it was loaded in"""
     log: str = ""
     """tracker for the curves, such as `tensorboard`; empty for none"""
 
@@ -100,7 +102,10 @@ class Run:
         checkpoint.refuse_foreign(self.config.out)
         tracker = self.config.log or None
         self.accelerator = Accelerator(
-            cpu=self.vlm.device.type == "cpu", log_with=tracker, project_dir=str(self.config.out)
+            mixed_precision=self.config.precision,
+            cpu=self.vlm.device.type == "cpu",
+            log_with=tracker,
+            project_dir=str(self.config.out),
         )
         if tracker:
             self.accelerator.init_trackers(self.method)

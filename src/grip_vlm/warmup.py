@@ -1,7 +1,7 @@
 """Stage 1, supervised: first imitate where the answer looks, then a relaxation through the frozen VLM.
 
 Ours, after the notes cited in docs/paper.md: (a) the teacher is the attention from the answer's tokens to the visual
-tokens over the later half of the layers, freed of its mean over the batch; the loss is the k-subset Gibbs likelihood of
+tokens over all layers, freed of its mean over the batch; the loss is the k-subset Gibbs likelihood of
 the teacher's top k plus a cross-entropy to its distribution. (b) soft top-k gates through the frozen VLM with the
 answer's likelihood and a growing pull towards hard gates.
 
@@ -28,15 +28,20 @@ from grip_vlm.vlms import FrozenVLM
 class WarmupConfig(RunConfig):
     """Stage 1, or a rival that is trained by a relaxation alone."""
 
-    steps: int = 140
-    attention_share: float = 0.4
-    """share of the steps that imitate attention; 0 for a rival that is a relaxation alone"""
+    steps: int = 400
+    attention_share: float = 0.95
+    """share of the steps that imitate attention; 0 for a rival that is a relaxation alone. Steps that imitate cost a
+    tenth of the others, since every example is looked at once only"""
+    looked: int = 1600
+    """training examples that are imitated"""
     relaxation: Literal["soft_topk", "st_gumbel"] = "soft_topk"
     """what the remaining steps do"""
-    dev_every: int = 35
+    dev_every: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.looked < 1:
+            raise ValueError(f"looked must be at least 1, got {self.looked}")
         if not 0 <= self.attention_share <= 1:
             raise ValueError(f"attention_share must be in [0, 1], got {self.attention_share}")
 
@@ -44,16 +49,20 @@ class WarmupConfig(RunConfig):
 def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: WarmupConfig) -> Scorer:
     """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
     method = "warmup" if config.attention_share > 0 else config.relaxation
-    settings = {"attention_share": config.attention_share, "relaxation": config.relaxation}
+    settings = {name: getattr(config, name) for name in ("attention_share", "relaxation", "looked")}
     run = Run(config, method, vlm, scorer, dev, settings)
     imitate = round(config.attention_share * config.steps)
+    looks: list[Tensor] = []
     for step, rng, generator in run.steps():
-        batch = bank.draw(rng, run.local_batch)
+        if step < imitate:
+            looks = looks or all_looks(vlm, bank, config.looked)
+        chosen = [int(i) for i in rng.integers(0, len(looks) if step < imitate else len(bank), run.local_batch)]
+        batch = bank.batch(chosen)
         state = batch.encoded.state
         k = config.draw_k(rng, state.counts)
         scores = run.score(state, k)
         if step < imitate:
-            loss = imitation_loss(scores, k, answer_attention(vlm, batch))
+            loss = imitation_loss(scores, k, beyond_habit([looks[i] for i in chosen], state.visual_mask))
         else:
             progress = (step - imitate) / max(1, config.steps - imitate)
             loss = relaxed_loss(vlm, batch, scores, k, config.relaxation, progress, generator)
@@ -93,25 +102,40 @@ def relaxed_loss(
     return -relaxation.gated_log_likelihood(vlm, batch, gate).mean() + (0.1 + 1.9 * progress) * gap
 
 
-@torch.no_grad()
-def answer_attention(vlm: FrozenVLM, batch: Batch) -> Tensor:
-    """How much the answer's tokens look at each visual token, (B, N): mean over heads, over the later half of the
-    layers and over the answer's tokens, minus the mean of the batch's other samples there (positional habits)."""
-    inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
-    with eager_attention(vlm.model):
-        maps = vlm.model(**inputs, output_attentions=True, use_cache=False, logits_to_keep=1).attentions
-    later = torch.stack(list(maps[len(maps) // 2 :])).float().mean((0, 2))  # (B, L, L)
-    length = inputs["input_ids"].shape[1]
-    # The rows that predict the answer's tokens are those just before them.
-    column = torch.arange(length, device=later.device)
-    asks = (column >= length - 1 - batch.answer_length[:, None]) & (column < length - 1)  # (B, L)
-    looked = torch.einsum("bl,blj->bj", asks.float() / asks.sum(1, keepdim=True), later)  # (B, L)
-    is_visual = inputs["input_ids"] == vlm.model.config.image_token_id
-    mask = batch.encoded.state.visual_mask
-    attention = torch.zeros(mask.shape, device=later.device).masked_scatter(mask, looked[is_visual])
+def all_looks(vlm: FrozenVLM, bank: Bank, count: int, size: int = 32) -> list[Tensor]:
+    """`answer_attention` of the first `count` entries, (n,) each; always in the same batches, so that a resumed run
+    gets the same numbers to the bit."""
+    looks: list[Tensor] = []
+    for start in range(0, min(count, len(bank)), size):
+        batch = bank.batch(range(start, min(start + size, count, len(bank))))
+        found = answer_attention(vlm, batch)
+        looks += [row[: int(n)] for row, n in zip(found, batch.encoded.state.counts, strict=True)]
+    return looks
+
+
+def beyond_habit(looks: list[Tensor], mask: Tensor) -> Tensor:
+    """(n,) per sample -> (B, N): what each sample is looked at more than the other samples are in the same place."""
+    attention = torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, torch.cat(looks))
     others = attention.sum(0, keepdim=True) - attention
     habit = others / (mask.sum(0, keepdim=True) - mask.long()).clamp(min=1)  # (B, N); zero for a batch of one
     return (attention - habit) * mask
+
+
+@torch.no_grad()
+def answer_attention(vlm: FrozenVLM, batch: Batch) -> Tensor:
+    """How much the answer's tokens look at each visual token, (B, N): mean over heads, layers and those tokens."""
+    inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
+    with eager_attention(vlm.model):
+        maps = vlm.model(**inputs, output_attentions=True, use_cache=False, logits_to_keep=1).attentions
+    mean = torch.stack(list(maps)).float().mean((0, 2))  # (B, L, L)
+    length = inputs["input_ids"].shape[1]
+    # The rows that predict the answer's tokens are those just before them.
+    column = torch.arange(length, device=mean.device)
+    asks = (column >= length - 1 - batch.answer_length[:, None]) & (column < length - 1)  # (B, L)
+    looked = torch.einsum("bl,blj->bj", asks.float() / asks.sum(1, keepdim=True), mean)  # (B, L)
+    is_visual = inputs["input_ids"] == vlm.model.config.image_token_id
+    mask = batch.encoded.state.visual_mask
+    return torch.zeros(mask.shape, device=mean.device).masked_scatter(mask, looked[is_visual])
 
 
 @contextmanager

@@ -64,6 +64,11 @@ class Scene:
     def partner(self, item: Item) -> Item | None:
         return None if item.partner is None else self.items[item.partner]
 
+    def arrow(self, item: Item) -> tuple[Point, Point] | None:
+        """Start and tip, in pixels, of the arrow that leaves this item; None where none does."""
+        target = self.partner(item)
+        return _arrow_ends(item, target) if item.kind == "shape" and target and target.kind == "label" else None
+
 
 @dataclass
 class _Board:
@@ -161,7 +166,7 @@ def _place_diagram(board: _Board) -> None:
     for i, (start, end) in enumerate(arrows):
         for other in board.items:
             own = other in (board.items[i], board.items[board.items[i].partner or 0])
-            if not own and _near_segment(other.centre, start, end) < 1.6 * PATCH:
+            if not own and _near_segment(other.centre, start, end) < 2 * PATCH:
                 raise _CrowdedError  # an arrow would run through a third thing
 
 

@@ -78,10 +78,11 @@ def draw_label(draw: ImageDraw.ImageDraw, letter: str, left: int, top: int) -> N
 
 
 def draw_arrow(draw: ImageDraw.ImageDraw, colour: str, start: Point, end: Point) -> None:
-    """A straight arrow in the colour of the shape it leaves."""
+    """A straight arrow with a dark edge, in the colour of the shape it leaves."""
     length = math.dist(start, end)
     ux, uy = (end[0] - start[0]) / length, (end[1] - start[1]) / length
-    neck = (end[0] - 6 * ux, end[1] - 6 * uy)
-    draw.line((start, neck), fill=COLOURS[colour], width=2)
-    head = [end, (neck[0] - 4 * uy, neck[1] + 4 * ux), (neck[0] + 4 * uy, neck[1] - 4 * ux)]
+    neck = (end[0] - 8 * ux, end[1] - 8 * uy)
+    draw.line((start, neck), fill=DARK, width=5)
+    draw.line((start, neck), fill=COLOURS[colour], width=3)
+    head = [end, (neck[0] - 5 * uy, neck[1] + 5 * ux), (neck[0] + 5 * uy, neck[1] - 5 * ux)]
     draw.polygon(head, fill=COLOURS[colour], outline=DARK)

@@ -1,0 +1,136 @@
+"""Ours and every trained rival, from nothing, at equal training compute; then all pruners on the locked test split.
+
+    python recipes/compare.py                three seeds; --seeds 0 for one
+
+Every training and every row is kept: started again, it goes on where it was stopped. Hardware and minutes stand in
+results/README.md. Equal compute: the steps in PLAN take every method the same seconds on two cores; the seconds each
+one really took are written to OUT/training.json.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from grip_vlm import benchmarks, checkpoint, pareto, pruners, vlms
+from grip_vlm.bank import Bank, build_bank
+from grip_vlm.budget import Budget
+from grip_vlm.data import load_examples
+from grip_vlm.evaluate import Row, evaluate
+from grip_vlm.grpo import GRPOConfig, train
+from grip_vlm.resume import write_text
+from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.vlms import FrozenVLM
+from grip_vlm.warmup import WarmupConfig, warmup
+
+# method -> (what it starts from, its settings); stage1 + grip, stage1 + grip_like and each of the others cost the same.
+PLAN: dict[str, tuple[str, dict[str, Any]]] = {
+    "stage1": ("", {"steps": 400, "looked": 2400}),
+    "grip": ("stage1", {"steps": 185}),
+    "grip_like": ("stage1", {"steps": 300, "policy": "plackett_luce", "reward": "exact"}),
+    "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
+    "soft_topk": ("", {"steps": 340, "attention_share": 0.0}),
+    "st_gumbel": ("", {"steps": 370, "attention_share": 0.0, "relaxation": "st_gumbel"}),
+}
+# What the one scorer for all budgets, trained with labels, is held against.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"grip only {budget}": ("stage1", {"steps": 185, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
+    "label-free stage1": ("", {"steps": 400, "looked": 2400, "label_free": True}),
+    "grip label-free": ("label-free stage1", {"steps": 185, "label_free": True}),
+}
+UNTRAINED = ("full", "blind", "random", "uniform", "downsample", "cls_attention")
+BUDGETS = ("0.02", "0.05", "0.1", "0.25", "0.5")
+
+
+@dataclass(frozen=True)
+class Compare:
+    seeds: tuple[int, ...] = (0, 1, 2)
+    variant_seeds: tuple[int, ...] = (0,)
+    """training seeds of single-budget and label-free scorers"""
+    vlm: str = "tiny-llava"
+    runs: Path = Path("runs/compare")
+    out: Path = Path("results")
+    examples: int = 6000
+    limit: int = 100
+    """test items per benchmark"""
+
+
+@dataclass
+class Field:
+    """Trains scorers of one VLM, each once."""
+
+    compare: Compare
+    vlm: FrozenVLM
+    banks: Callable[[bool], tuple[Bank, Bank]]
+    """label-free or not -> training and dev examples, encoded once for all runs"""
+    trained: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def folder(self, name: str, seed: int) -> Path:
+        return self.compare.runs / f"{name.replace(' ', '_')}-{seed}"
+
+    def scorer(self, name: str, seed: int) -> Path:
+        """The folder of a trained scorer; trains what is missing."""
+        start, settings = (PLAN | VARIANTS)[name]
+        out = self.folder(name, seed)
+        before = self.scorer(start, seed) if start else None
+        if not (out / "scorer.json").is_file():
+            bank, dev = self.banks(settings.get("label_free", False))
+            common = {"out": out, "seed": seed, "examples": self.compare.examples, **settings}
+            if before is None:
+                torch.manual_seed(seed)
+                fresh = Scorer(ScorerConfig(dim=self.vlm.dim))
+                warmup(self.vlm, fresh, bank, dev, WarmupConfig(**common))
+            else:
+                first = checkpoint.load(before, self.vlm).train().requires_grad_(True)
+                train(self.vlm, first, bank, dev, GRPOConfig(**common))
+        notes = checkpoint.read_notes(out)["provenance"]
+        kept = {key: notes[key] for key in ("steps", "seconds")}
+        self.trained[out.name] = {**kept, "dev": notes["settings"]["dev"], "best_step": notes["settings"]["best_step"]}
+        return out
+
+    def test(self, scorers: dict[str, str], seed: int, budgets: tuple[str, ...], rows: str) -> list[Row]:
+        """Rows of methods, name -> pruner[=scorer folder]."""
+        loaded = {}
+        for name, text in scorers.items():
+            pruner, _, scorer = text.partition("=")
+            loaded[name] = pruners.load(pruner, scorer=scorer or None, seed=seed)
+        parsed = [Budget.parse(budget) for budget in budgets]
+        out, limit = self.compare.out / rows, self.compare.limit
+        return evaluate(self.vlm, loaded, benchmarks.names(), parsed, out, limit=limit, seed=seed)
+
+
+def main(compare: Compare) -> None:
+    vlm = vlms.load(compare.vlm)
+
+    @cache
+    def banks(label_free: bool) -> tuple[Bank, Bank]:
+        train_on, dev = (load_examples("scenes", split, n) for split, n in (("train", compare.examples), ("dev", 240)))
+        return build_bank(vlm, train_on, label_free), build_bank(vlm, dev, label_free)
+
+    ours = Field(compare, vlm, banks)
+    rows = []
+    for seed in compare.seeds:
+        methods = {name: f"{name}={ours.scorer(name, seed)}" for name in PLAN if name != "stage1"}
+        rows += ours.test(methods, seed, BUDGETS, "compare.jsonl")
+        write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
+    rows += ours.test({name: name for name in UNTRAINED}, 0, BUDGETS, "compare.jsonl")
+    pareto.figure(rows, compare.out / "compare.png")
+    write_text(compare.out / "compare.md", pareto.table(rows))
+    variants = [row for row in rows if row.pruner == "grip" and row.seed in compare.variant_seeds]
+    for seed in compare.variant_seeds:
+        for name, (_, settings) in VARIANTS.items():
+            if name.startswith("grip"):
+                budgets = (settings["budget"],) if "budget" in settings else BUDGETS
+                variants += ours.test({name: f"grip={ours.scorer(name, seed)}"}, seed, budgets, "variants.jsonl")
+    write_text(compare.out / "variants.md", pareto.table(variants))
+    write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
+    print((compare.out / "compare.md").read_text(), (compare.out / "variants.md").read_text(), sep="\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Compare))
