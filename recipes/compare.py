@@ -7,9 +7,10 @@ results/README.md. Equal compute: the steps in PLAN take every method the same s
 one really took are written to OUT/training.json.
 """
 
+import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,26 @@ class Field:
         self.trained[out.name] = {**kept, "dev": notes["settings"]["dev"], "best_step": notes["settings"]["best_step"]}
         return out
 
-    def test(self, scorers: dict[str, str], seed: int, budgets: tuple[str, ...], rows: str) -> list[Row]:
+    def test(self, scorers: dict[str, str], seed: int, budgets: tuple[str, ...]) -> list[Row]:
         """Rows of methods, name -> pruner[=scorer folder]."""
         loaded = {}
         for name, text in scorers.items():
             pruner, _, scorer = text.partition("=")
             loaded[name] = pruners.load(pruner, scorer=scorer or None, seed=seed)
         parsed = [Budget.parse(budget) for budget in budgets]
-        out, limit = self.compare.out / rows, self.compare.limit
-        return evaluate(self.vlm, loaded, benchmarks.names(), parsed, out, limit=limit, seed=seed)
+        rows, limit = self.compare.runs / "rows.jsonl", self.compare.limit
+        return evaluate(self.vlm, loaded, benchmarks.names(), parsed, rows, limit=limit, seed=seed)
+
+
+def write(rows: list[Row], figure: bool, out: Path) -> None:
+    """Rows, table and figure under `out` with the endings .jsonl.gz, .md and .png."""
+    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
+    beside, packed = out.with_suffix(".tmp"), out.with_suffix(".jsonl.gz")
+    beside.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    beside.replace(packed)
+    write_text(out.with_suffix(".md"), pareto.table(rows))
+    if figure:
+        pareto.figure(rows, out.with_suffix(".png"))
 
 
 def main(compare: Compare) -> None:
@@ -116,20 +128,19 @@ def main(compare: Compare) -> None:
     rows = []
     for seed in compare.seeds:
         methods = {name: f"{name}={ours.scorer(name, seed)}" for name in PLAN if name != "stage1"}
-        rows += ours.test(methods, seed, BUDGETS, "compare.jsonl")
+        rows += ours.test(methods, seed, BUDGETS)
         write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
-    rows += ours.test({name: name for name in UNTRAINED}, 0, BUDGETS, "compare.jsonl")
-    pareto.figure(rows, compare.out / "compare.png")
-    write_text(compare.out / "compare.md", pareto.table(rows))
+    rows += ours.test({name: name for name in UNTRAINED}, 0, BUDGETS)
+    write(rows, True, compare.out / "compare")
     variants = [row for row in rows if row.pruner == "grip" and row.seed in compare.variant_seeds]
     for seed in compare.variant_seeds:
         for name, (_, settings) in VARIANTS.items():
             if name.startswith("grip"):
                 budgets = (settings["budget"],) if "budget" in settings else BUDGETS
-                variants += ours.test({name: f"grip={ours.scorer(name, seed)}"}, seed, budgets, "variants.jsonl")
-    write_text(compare.out / "variants.md", pareto.table(variants))
+                variants += ours.test({name: f"grip={ours.scorer(name, seed)}"}, seed, budgets)
+                write(variants, False, compare.out / "variants")
     write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
-    print((compare.out / "compare.md").read_text(), (compare.out / "variants.md").read_text(), sep="\n")
+    print(pareto.table(rows), pareto.table(variants) if variants else "", sep="\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def main() -> None:
     results = ROOT / "results"
     for pattern, figure, table in (
         ("demo-rows.jsonl", "frontier.png", "table.md"),
-        ("compare.jsonl", "compare.png", "compare.md"),
+        ("compare.jsonl.gz", "compare.png", "compare.md"),
     ):
         rows = sorted(results.glob(pattern))
         if rows:

@@ -3,7 +3,7 @@
 #
 #   bash recipes/ship.sh runs/tiny_llava
 #
-# The scorer is `grip` of recipes/compare.py, seed 0. Resumable, as every command in it is.
+# The warm-up is that of recipes/compare.py, seed 0. Ten minutes on two cores; resumable, as every command in it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -12,8 +12,8 @@ RUNS=${RUNS:-runs/compare}
 
 cp "${1:-runs/tiny_llava}"/checkpoint/* "$ASSETS/"
 grip-vlm warmup --steps 400 --looked 2400 --out "$RUNS/stage1-0"
-grip-vlm train --steps 185 --init "$RUNS/stage1-0" --out "$RUNS/grip-0"
-rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip-0" "$ASSETS/scorer"
+grip-vlm train --steps 450 --init "$RUNS/stage1-0" --out "$RUNS/shipped"
+rm -rf "$ASSETS/scorer" && cp -r "$RUNS/shipped" "$ASSETS/scorer"
 python recipes/cost.py
 python recipes/demo.py --out "$RUNS/demo" --items 40
 cp "$RUNS"/demo/{frontier.png,sheet.png,table.md} results/

@@ -1,12 +1,13 @@
 """Rows are a contract, and evaluating again computes only what is missing."""
 
+import gzip
 import json
 
 import pytest
 
 from grip_vlm import benchmarks, pruners
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import evaluate, repair
+from grip_vlm.evaluate import evaluate, read, repair
 
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),
@@ -159,7 +160,25 @@ def test_a_file_that_is_not_there_has_no_rows(tmp_path):
 
 def test_the_size_of_a_batch_changes_no_answer(first, vlm, tmp_path):
     rows = evaluated(vlm, tmp_path / "rows.jsonl", batch=2)
-    assert list(map(what, rows)) == list(map(what, first[1]))
+    assert sorted(map(what, rows)) == sorted(map(what, first[1]))
+
+
+def test_the_vision_tower_runs_once_for_all_pruners_and_not_at_all_for_known_rows(vlm, tmp_path, monkeypatch):
+    ran = []
+    encode = type(vlm).encode_pixels
+    monkeypatch.setattr(type(vlm), "encode_pixels", lambda self, inputs: ran.append(1) or encode(self, inputs))
+    evaluated(vlm, tmp_path / "rows.jsonl")
+    assert len(ran) == 2  # two benchmarks, one batch each
+    evaluated(vlm, tmp_path / "rows.jsonl")
+    assert len(ran) == 2
+
+
+def test_compressed_rows_are_read_and_not_appended_to(first, vlm, tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(first[0]))
+    assert read(path)[0] == first[1]
+    with pytest.raises(ValueError, match=r"rows\.jsonl\.gz cannot be while compressed"):
+        evaluated(vlm, path)
 
 
 def test_an_unknown_benchmark_is_refused_before_anything_is_written(vlm, tmp_path):

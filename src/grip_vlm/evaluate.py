@@ -1,5 +1,6 @@
 """VLM x pruner x benchmark x budgets -> rows on disk: one JSON object per item, resumable, seconds end to end."""
 
+import gzip
 import json
 import os
 import time
@@ -17,7 +18,7 @@ from grip_vlm.bank import score
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.pruners import Pruner
-from grip_vlm.vlms import FrozenVLM
+from grip_vlm.vlms import Encoded, FrozenVLM
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Row:
     target: str
     score: float
     seconds: float
-    """per item: vision tower, pruner and language model, of a batch divided by its size"""
+    """per item: vision tower, pruner and language model, of a batch divided by its size; the tower runs once for all
+    pruners, and its time counts for each"""
     seed: int
     commit: str
     torch: str
@@ -56,7 +58,8 @@ START = b'{"vlm": '  # what every row begins with
 
 
 def read(path: Path) -> tuple[list[Row], int]:
-    """The rows already in `path`, and the bytes they take: a last line that a kill left half-written is not among them.
+    """The rows already in `path` (compressed if it ends in .gz), and the bytes they take: a last line that a kill left
+    half-written is not among them.
 
     Raises:
         ValueError: a line before the last is not a row, or the file is something else.
@@ -64,7 +67,7 @@ def read(path: Path) -> tuple[list[Row], int]:
     if not path.exists():
         return [], 0
     rows, good = [], 0
-    data = path.read_bytes()
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     lines = data.splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
@@ -110,8 +113,10 @@ def evaluate(
         All rows of this call, old and new.
 
     Raises:
-        ValueError: unknown benchmark, or `out` holds something else.
+        ValueError: unknown benchmark, or `out` holds something else or is compressed.
     """
+    if out.suffix == ".gz":
+        raise ValueError(f"rows are appended, which {out} cannot be while compressed; give a name without .gz")
     for name in names:
         benchmarks.load(name)
     known = {row.key: row for row in repair(out)}
@@ -120,21 +125,38 @@ def evaluate(
     bars = Console(stderr=True)
     with out.open("a", encoding="utf-8") as file:
         for name in names:
-            examples = [benchmarks.example(name, split, i) for i in range(limit)]
-            jobs = list(_jobs(pruners, budgets))
-            for pruner_name, budget in track(jobs, description=name, transient=True, console=bars):
-                pruner = pruners[pruner_name]
-                for start in range(0, limit, batch):
-                    part = examples[start : start + batch]
+            for start in track(range(0, limit, batch), description=name, transient=True, console=bars):
+                part = [benchmarks.example(name, split, i) for i in range(start, min(start + batch, limit))]
+                seen: _Seen | None = None
+                for pruner_name, budget in _jobs(pruners, budgets):
+                    pruner = pruners[pruner_name]
                     keys = [(vlm.name, pruner_name, pruner.checkpoint, name, e.item, budget, str(seed)) for e in part]
-                    todo = [e for e, key in zip(part, keys, strict=True) if key not in known]
-                    new = _answer(vlm, pruner_name, pruner, todo, budget, seed, max_new_tokens)
-                    for row in new:
-                        known[row.key] = row
-                        file.write(json.dumps(asdict(row)) + "\n")
-                    file.flush()
+                    if any(key not in known for key in keys):
+                        seen = seen or _see(vlm, part)
+                        answered = _answer(vlm, pruner_name, pruner, seen, budget, seed, max_new_tokens)
+                        for row in answered:
+                            if row.key not in known:
+                                known[row.key] = row
+                                file.write(json.dumps(asdict(row)) + "\n")
+                        file.flush()
                     rows += [known[key] for key in keys]
     return rows
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A batch after the vision tower, and how long that took."""
+
+    examples: list[Example]
+    encoded: Encoded
+    seconds: float
+
+
+def _see(vlm: FrozenVLM, examples: list[Example]) -> _Seen:
+    start = time.perf_counter()
+    encoded = vlm.encode(vlm.inputs([e.image for e in examples], [e.question for e in examples]))
+    vlm.synchronize()
+    return _Seen(examples, encoded, time.perf_counter() - start)
 
 
 def _jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
@@ -144,21 +166,19 @@ def _jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[s
 
 
 def _answer(
-    vlm: FrozenVLM, name: str, pruner: Pruner, examples: list[Example], budget: str, seed: int, max_new_tokens: int
+    vlm: FrozenVLM, name: str, pruner: Pruner, seen: _Seen, budget: str, seed: int, max_new_tokens: int
 ) -> list[Row]:
     """Rows of one batch."""
-    if not examples:
-        return []
     import transformers
 
+    examples, encoded = seen.examples, seen.encoded
     start = time.perf_counter()
-    encoded = vlm.encode(vlm.inputs([e.image for e in examples], [e.question for e in examples]))
     counts = encoded.state.counts
     wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
     action = pruner.select(vlm, encoded, torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device))
     texts = vlm.generate(vlm.pruned(encoded.prompt, action), max_new_tokens)
     vlm.synchronize()
-    seconds = (time.perf_counter() - start) / len(examples)
+    seconds = (seen.seconds + time.perf_counter() - start) / len(examples)
     common: dict[str, Any] = {
         "vlm": vlm.name,
         "pruner": name,

@@ -12,6 +12,8 @@ from grip_vlm.evaluate import FIXED, Row, read
 from grip_vlm.resume import write_text
 
 REPETITIONS = 2000
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f", "#8c6d31")
+MARKERS = "osD^vPX<>"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def frontier(measured: Sequence[Point]) -> list[Point]:
 
 
 def figure(rows: Sequence[Row], path: Path) -> None:
-    """Accuracy over the share of tokens kept, one line per pruner with its interval, full and blind as levels."""
+    """Accuracy over the share of tokens kept, one line per pruner with its interval, full and blind as levels.
+
+    Colours are Okabe and Ito's, which colour-blind readers tell apart; so are the markers.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -157,9 +162,10 @@ def figure(rows: Sequence[Row], path: Path) -> None:
         mine = [point for point in measured if point.pruner == name]
         x, y = [100 * p.kept for p in mine], [100 * p.accuracy for p in mine]
         strong = name == "grip"
-        colour = "#c0392b" if strong else pyplot.get_cmap("tab10")((i + 6) % 10)
+        colour = PALETTE[i % len(PALETTE)]
         axes.fill_between(x, [100 * p.low for p in mine], [100 * p.high for p in mine], color=colour, alpha=0.12)
-        axes.plot(x, y, marker="o", lw=2.6 if strong else 1.4, ms=6 if strong else 4, color=colour, label=name)
+        marker = MARKERS[i % len(MARKERS)]
+        axes.plot(x, y, marker=marker, lw=2.6 if strong else 1.4, ms=7 if strong else 5, color=colour, label=name)
     for point in measured:
         if point.pruner in FIXED:
             axes.axhline(100 * point.accuracy, color="0.35", ls="--" if point.pruner == "full" else ":", lw=1)
@@ -167,7 +173,11 @@ def figure(rows: Sequence[Row], path: Path) -> None:
                 point.pruner, (1, 100 * point.accuracy), xycoords=("axes fraction", "data"), va="bottom", ha="right"
             )
     axes.set_xscale("log")
-    ticks = sorted({round(100 * point.kept) for point in measured if point.pruner not in FIXED} - {0})
+    widest: dict[str, float] = {}  # `downsample` keeps at most what the budget allows; ticks stand at the budgets
+    for point in measured:
+        if point.pruner not in FIXED:
+            widest[point.budget] = max(widest.get(point.budget, 0.0), point.kept)
+    ticks = sorted({round(100 * kept) for kept in widest.values()} - {0})
     axes.set_xticks(ticks, [f"{tick} %" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("visual tokens kept")
