@@ -6,6 +6,7 @@ For accuracies of 95 % and 98 % of full and batches of 1 and 16: the seconds in 
 many times slower than grip that is.
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,9 @@ def main(speed: Speed) -> None:
             curves[point.pruner].append((timing.seconds, point.accuracy))
         for share in (0.95, 0.98):
             reached = {name: seconds_at(share * full, *zip(*curve, strict=True)) for name, curve in curves.items()}
-            for name, seconds in sorted(reached.items(), key=lambda item: item[1]):
-                told = "never" if seconds != seconds else f"{1000 * seconds:.2f}"
-                ratio = "-" if seconds != seconds else f"{seconds / reached['grip']:.2f}"
+            for name, seconds in sorted(reached.items(), key=lambda item: (math.isnan(item[1]), item[1])):
+                told = "never" if math.isnan(seconds) else f"{1000 * seconds:.2f}"
+                ratio = "-" if math.isnan(seconds) else f"{seconds / reached['grip']:.2f}"
                 lines.append(f"| {batch} | {100 * share:.0f} % of full | {name} | {told} | {ratio} |")
     write_text(speed.out, "\n".join(lines) + "\n")
     print(speed.out.read_text())
