@@ -212,3 +212,10 @@ def test_evaluate_and_pareto_go_from_items_to_a_figure(capsys, tmp_path, vlm_dir
     main(["pareto", rows, "--out", figure, "--table", table])
     assert capsys.readouterr().out.strip() == (tmp_path / "table.md").read_text().strip()
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_impossible_setting_is_told_in_the_settings_own_words(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main(["warmup", "--looked", "0", "--out", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("grip-vlm: looked must be at least 1, got 0")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +232,8 @@ def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate |
     except SystemExit as stop:
         words = "".join(character for character in said.getvalue() if character not in "│╭╮╰╯─").split()
         if stop.code:
-            print(f"grip-vlm: {' '.join(words)}", file=sys.stderr)
+            # A configuration's own message comes behind tyro's name for where it was raised.
+            print(f"grip-vlm: {re.sub(r'^Value error Error parsing [^ ]+: ', '', ' '.join(words))}", file=sys.stderr)
             raise SystemExit(2) from None
         raise
 
