@@ -230,7 +230,8 @@ def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate |
         with contextlib.redirect_stderr(said):
             return tyro.cli(Command, args=arguments, prog="grip-vlm")
     except SystemExit as stop:
-        words = "".join(character for character in said.getvalue() if character not in "│╭╮╰╯─").split()
+        panel = "".join(character for character in said.getvalue() if character not in "│╭╮╰╯─")
+        words = [word for word in panel.split() if word.strip("-+|")]  # where there is no Unicode, panels are ASCII
         if stop.code:
             # A configuration's own message comes behind tyro's name for where it was raised.
             print(f"grip-vlm: {re.sub(r'^Value error Error parsing [^ ]+: ', '', ' '.join(words))}", file=sys.stderr)
