@@ -19,13 +19,14 @@ import torch
 import tyro
 
 from grip_vlm import benchmarks, checkpoint, pareto, pruners, vlms
-from grip_vlm.bank import Bank, build_bank
+from grip_vlm.bank import Bank
 from grip_vlm.budget import Budget
-from grip_vlm.data import load_examples
 from grip_vlm.evaluate import Row, evaluate
 from grip_vlm.grpo import GRPOConfig, train
-from grip_vlm.resume import write_text
+from grip_vlm.pruners import Pruner
+from grip_vlm.resume import write_bytes, write_text
 from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.training import RunConfig, banks
 from grip_vlm.vlms import FrozenVLM
 from grip_vlm.warmup import WarmupConfig, warmup
 
@@ -87,60 +88,51 @@ class Field:
                 fresh = Scorer(ScorerConfig(dim=self.vlm.dim))
                 warmup(self.vlm, fresh, bank, dev, WarmupConfig(**common))
             else:
-                first = checkpoint.load(before, self.vlm).train().requires_grad_(True)
-                train(self.vlm, first, bank, dev, GRPOConfig(**common))
+                train(self.vlm, checkpoint.load(before, self.vlm), bank, dev, GRPOConfig(**common))
         notes = checkpoint.read_notes(out)["provenance"]
         kept = {key: notes[key] for key in ("steps", "seconds")}
         self.trained[out.name] = {**kept, "dev": notes["settings"]["dev"], "best_step": notes["settings"]["best_step"]}
         return out
 
-    def test(self, scorers: dict[str, str], seed: int, budgets: tuple[str, ...]) -> list[Row]:
-        """Rows of methods, name -> pruner[=scorer folder]."""
-        loaded = {}
-        for name, text in scorers.items():
-            pruner, _, scorer = text.partition("=")
-            loaded[name] = pruners.load(pruner, scorer=scorer or None, seed=seed)
+    def test(self, methods: dict[str, Pruner], seed: int, budgets: tuple[str, ...]) -> list[Row]:
+        """Their rows on the locked test split."""
         parsed = [Budget.parse(budget) for budget in budgets]
         rows, limit = self.compare.runs / "rows.jsonl", self.compare.limit
-        return evaluate(self.vlm, loaded, benchmarks.names(), parsed, rows, limit=limit, seed=seed)
+        return evaluate(self.vlm, methods, benchmarks.names(), parsed, rows, limit=limit, seed=seed)
 
 
-def write(rows: list[Row], figure: bool, out: Path) -> None:
-    """Rows, table and figure under `out` with the endings .jsonl.gz, .md and .png."""
+def write(rows: list[Row], out: Path) -> None:
+    """Rows and table under `out` with the endings .jsonl.gz and .md."""
     lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-    beside, packed = out.with_suffix(".tmp"), out.with_suffix(".jsonl.gz")
-    beside.write_bytes(gzip.compress(lines.encode(), mtime=0))
-    beside.replace(packed)
-    write_text(out.with_suffix(".md"), pareto.table(rows))
-    if figure:
-        pareto.figure(rows, out.with_suffix(".png"))
+    write_bytes(out.with_suffix(".jsonl.gz"), gzip.compress(lines.encode(), mtime=0))
+    text = pareto.table(rows)
+    write_text(out.with_suffix(".md"), text)
+    print(text)
 
 
 def main(compare: Compare) -> None:
     vlm = vlms.load(compare.vlm)
 
     @cache
-    def banks(label_free: bool) -> tuple[Bank, Bank]:
-        train_on, dev = (load_examples("scenes", split, n) for split, n in (("train", compare.examples), ("dev", 240)))
-        return build_bank(vlm, train_on, label_free), build_bank(vlm, dev, label_free)
+    def encoded(label_free: bool) -> tuple[Bank, Bank]:
+        return banks(vlm, RunConfig(out=compare.runs, examples=compare.examples, label_free=label_free))
 
-    ours = Field(compare, vlm, banks)
-    rows = []
+    ours = Field(compare, vlm, encoded)
+    rows = ours.test({name: pruners.load(name) for name in UNTRAINED}, 0, BUDGETS)
     for seed in compare.seeds:
-        methods = {name: f"{name}={ours.scorer(name, seed)}" for name in PLAN if name != "stage1"}
+        methods = {name: pruners.load(name, scorer=ours.scorer(name, seed)) for name in PLAN if name != "stage1"}
         rows += ours.test(methods, seed, BUDGETS)
         write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
-    rows += ours.test({name: name for name in UNTRAINED}, 0, BUDGETS)
-    write(rows, True, compare.out / "compare")
+        write(rows, compare.out / "compare")
+    pareto.figure(rows, compare.out / "compare.png")
     variants = [row for row in rows if row.pruner == "grip" and row.seed in compare.variant_seeds]
     for seed in compare.variant_seeds:
         for name, (_, settings) in VARIANTS.items():
             if name.startswith("grip"):
                 budgets = (settings["budget"],) if "budget" in settings else BUDGETS
-                variants += ours.test({name: f"grip={ours.scorer(name, seed)}"}, seed, budgets)
-                write(variants, False, compare.out / "variants")
+                variants += ours.test({name: pruners.load("grip", scorer=ours.scorer(name, seed))}, seed, budgets)
+        write(variants, compare.out / "variants")
     write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
-    print(pareto.table(rows), pareto.table(variants) if variants else "", sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw every figure and table of the documents again from the rows in results/ (`make figures`)."""
+"""Draw the frontiers and their tables again from the rows in results/ (`make figures`)."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     results = ROOT / "results"
-    for pattern, figure, table in (
+    for name, figure, table in (
         ("demo-rows.jsonl", "frontier.png", "table.md"),
         ("compare.jsonl.gz", "compare.png", "compare.md"),
     ):
-        rows = sorted(results.glob(pattern))
-        if rows:
-            pareto.write(rows, results / figure, results / table)
-        print(f"{figure}, {table}: {', '.join(path.name for path in rows) or f'no {pattern} in results/ yet'}")
+        rows = results / name
+        if rows.is_file():
+            pareto.write([rows], results / figure, results / table)
+        print(f"{figure}, {table}: {name if rows.is_file() else f'no {name} in results/ yet'}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_a_cell_without_signal_is_still_drawn(bank):
 
 
 def test_a_cell_not_seen_yet_counts_as_the_widest(bank):
-    known = {key: value for key, value in spread_of(bank, lambda *_: 0.05).items() if value}
+    known = spread_of(bank, lambda *_: 0.05)
     unseen = {str(focus.cell(bank, 2, k)) for k in range(1, 40)}
     chosen, _ = drawn(bank, {**{key: 0.05 for key in known if key not in unseen}, "0": 0.5})
     assert np.mean([bank.entries[i].answer_length == 5 for i in chosen]) > 0.5

@@ -168,7 +168,7 @@ def test_gradients_reach_every_gate(vlm, bank):
 
 def test_the_attention_teacher_is_what_a_sample_looks_at_more_than_the_others_do(vlm, bank):
     batch = bank.batch(range(4))
-    teacher = beyond_habit(list(answer_attention(vlm, batch)), batch.encoded.state.visual_mask)
+    teacher = beyond_habit(answer_attention(vlm, batch), batch.encoded.state.visual_mask)
     assert torch.isfinite(teacher).all()
     torch.testing.assert_close(teacher.sum(0), torch.zeros(196), atol=1e-6, rtol=0)
 

@@ -45,21 +45,27 @@ class Pool:
     scenes: list[Scene]  # without pixels
 
 
-def _partner_labels(scene: Scene, item: Item) -> tuple[int, int, int]:
+def _row(**classes: int) -> list[int]:
+    """Classes in the order of DENSE; what is not named is nothing."""
+    return [classes.get(name, 0) for name in DENSE]
+
+
+def _partner_labels(scene: Scene, item: Item) -> dict[str, int]:
     other = scene.partner(item)
-    if other is None:
-        return 0, 0, 0
-    if other.kind == "shape":
-        return SHAPE[other.name], COLOUR[str(other.colour)], 0
-    return 0, 0, LETTER[other.name] if other.kind == "label" else 0
+    if other is not None and other.kind == "shape":
+        return {"partner_shape": SHAPE[other.name], "partner_colour": COLOUR[str(other.colour)]}
+    if other is not None and other.kind == "label":
+        return {"partner_letter": LETTER[other.name]}
+    return {}
 
 
 def _label_arrow(labels: NDArray[np.uint8], source: Item, target: Item, start: Point, tip: Point) -> None:
     """The patches an arrow crosses say whose it is and where it goes: its colour is the only link between the two."""
-    row = [SHAFT, COLOUR[str(source.colour)], 0, 0, 0, 0, SHAPE[source.name], 0, LETTER[target.name], 0, 0, 0, 0]
+    said = {"partner_shape": SHAPE[source.name], "partner_letter": LETTER[target.name]}
     for share in np.linspace(0, 1, 60):
         x, y = start[0] + share * (tip[0] - start[0]), start[1] + share * (tip[1] - start[1])
-        labels[int(y) // PATCH, int(x) // PATCH] = [TIP if math.dist((x, y), tip) < 8 else SHAFT, *row[1:]]
+        kind = TIP if math.dist((x, y), tip) < 8 else SHAFT
+        labels[int(y) // PATCH, int(x) // PATCH] = _row(kind=kind, colour=COLOUR[str(source.colour)], **said)
 
 
 def dense_labels(scene: Scene) -> NDArray[np.uint8]:
@@ -74,35 +80,22 @@ def dense_labels(scene: Scene) -> NDArray[np.uint8]:
         if arrow is not None and target is not None:
             _label_arrow(labels, source, target, *arrow)
     for item in scene.items:
-        place = [item.row + 1, item.column + item.width // 2]
         rows, columns = slice(item.row, item.row + 2), slice(item.column, item.column + item.width)
-        colour = 0 if item.colour is None else COLOUR[item.colour]
-        partner = _partner_labels(scene, item)
+        said = {"row": item.row + 1, "column": item.column + item.width // 2, **_partner_labels(scene, item)}
+        if item.colour is not None:
+            said["colour"] = COLOUR[item.colour]
         if item.kind == "number":
-            digits = [1 + int(digit) for digit in item.name]
-            row = [0, colour, *digits, *(0,) * (4 - len(digits)), *partner, *place, 0, 0]
-            if colour:
+            said |= {f"digit{i}": 1 + int(digit) for i, digit in enumerate(item.name, start=1)}
+            if item.colour is not None:
                 ring = labels[item.row - 1 : item.row + 3, item.column - 1 : item.column + item.width + 1]
-                ring[ring[..., 0] == 0] = [FRAME, *row[1:]]
-            labels[rows, columns] = row
+                ring[ring[..., 0] == 0] = _row(kind=FRAME, **said)
+            labels[rows, columns] = _row(**said)
             labels[rows, columns, 0] = 7 + np.repeat([int(digit) for digit in item.name], 2)
         else:
             kind = SHAPE[item.name] if item.kind == "shape" else 16 + LETTER[item.name]
-            alike = [
-                sum(other.colour == item.colour for other in shapes),
-                sum(other.name == item.name for other in shapes),
-            ]
-            labels[rows, columns] = [
-                kind,
-                colour,
-                0,
-                0,
-                0,
-                0,
-                *partner,
-                *place,
-                *(alike if item.kind == "shape" else (0, 0)),
-            ]
+            said["same_colour"] = sum(other.colour == item.colour for other in shapes)
+            said["same_shape"] = sum(other.name == item.name for other in shapes)
+            labels[rows, columns] = _row(kind=kind, **said)
     return labels.reshape(GRID * GRID, -1)
 
 
@@ -111,7 +104,7 @@ def _some(split: str, start: int, count: int) -> Pool:
     dense = np.empty((count, GRID * GRID, len(DENSE)), dtype=np.uint8)
     scenes = []
     for i in range(count):
-        scene = compose(split, start + i, LAYOUTS[i % len(LAYOUTS)])
+        scene = compose(split, start + i, LAYOUTS[(start + i) % len(LAYOUTS)])
         images[i], dense[i] = np.asarray(scene.image), dense_labels(scene)
         scenes.append(Scene(None, scene.items, scene.layout))  # type: ignore[arg-type]
     return Pool(images, dense, scenes)

@@ -42,7 +42,7 @@ class Config:
     text_length: int = 192
     """packed question tokens per image"""
     few: int = 80
-    """visual tokens per image while the language model is trained alone"""
+    """visual tokens per image while the language model is trained alone, and for most of the joint stage"""
     seed: int = 0
     save_every: int = 100
 
@@ -171,7 +171,7 @@ def language_parameters(model: LlavaForConditionalGeneration) -> list[tuple[str,
 def few_patches(dense: np.ndarray, few: int, rng: np.random.Generator) -> Tensor:
     """Indices of `few` patches per image, (B, few): all that show a thing, then background by chance.
 
-    Most of a language step is spent on background; the joint stage shows the model every patch.
+    Most of a language step is spent on background; the end of the joint stage shows the model every patch.
     """
     order = np.argsort((dense[..., 0] == 0) + rng.random(dense.shape[:2]) * 0.9, axis=1)[:, :few]
     return torch.from_numpy(np.sort(order, axis=1))
@@ -259,11 +259,15 @@ def train_all(
     """Everything: the tower learns what answers need, and goes on with its dense labels. First `joint`, then, at half
     the rate, `sparse`."""
     tower, chances = compiled_tower(model), layout_chances(pool)
+    name, steps, stream, scale = (
+        ("sparse", config.sparse_steps, 4, 0.5) if sparse else ("joint", config.joint_steps, 3, 1)
+    )
 
     def loss_of(step: int):  # type: ignore[no-untyped-def]
-        rng = np.random.default_rng([config.seed, 4 if sparse else 3, step])
+        seed = [config.seed, stream, step]
+        rng = np.random.default_rng(seed)
         chosen = rng.choice(len(pool.images), config.batch, p=chances)
-        packed = packer.pack([pool.scenes[i] for i in chosen], [config.seed, 4 if sparse else 3, step])
+        packed = packer.pack([pool.scenes[i] for i in chosen], seed)
         shown = pool.dense[chosen]
         kept = sparse_patches(shown, rng) if sparse else joint_patches(step, shown, rng, config)
         with fast():
@@ -271,7 +275,7 @@ def train_all(
             told = heads(features)
             logits = packed_logits(model, model.model.multi_modal_projector(features), packed, kept)
         loss, right = answer_loss(logits, packed)
-        dense, _ = dense_loss(told.float(), torch.from_numpy(pool.dense[chosen]).long())
+        dense, _ = dense_loss(told.float(), torch.from_numpy(shown).long())
         return (
             loss + 0.1 * dense,
             lambda: (
@@ -281,8 +285,7 @@ def train_all(
         )
 
     named = list(model.named_parameters()) + [(f"heads.{n}", p) for n, p in heads.named_parameters()]
-    name, steps = ("sparse", config.sparse_steps) if sparse else ("joint", config.joint_steps)
-    rates = {"muon": 1e-3, "adamw": 5e-4} if sparse else {"muon": 2e-3, "adamw": 1e-3}
+    rates = {"muon": scale * 2e-3, "adamw": scale * 1e-3}
     Stage(name, steps, rates, {"model": model, "heads": heads}, named, config).run(loss_of)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -66,9 +65,6 @@ class Bank:
         encoded = self.vlm.encode(inputs, features)
         worth = torch.tensor([entry.worth for entry in entries], device=device)
         return Batch(encoded, lengths, worth)
-
-    def draw(self, rng: np.random.Generator, size: int) -> "Batch":
-        return self.batch([int(i) for i in rng.integers(0, len(self.entries), size)])
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from grip_vlm.grpo import GRPOConfig
+from grip_vlm.scorer import ScorerConfig
 from grip_vlm.warmup import WarmupConfig
 
 if TYPE_CHECKING:
     import torch
-
-    from grip_vlm.bank import Bank
-    from grip_vlm.training import RunConfig
-    from grip_vlm.vlms import FrozenVLM
 
 
 @dataclass(frozen=True)
@@ -65,18 +62,19 @@ class Warmup:
 
     config: tyro.conf.OmitArgPrefixes[WarmupConfig]
     vlm: str = "tiny-llava"
-    width: int = 96
+    width: int = ScorerConfig.width
     """width of the scorer"""
 
     def run(self) -> None:
         import torch
 
         from grip_vlm import vlms
-        from grip_vlm.scorer import Scorer, ScorerConfig
+        from grip_vlm.scorer import Scorer
+        from grip_vlm.training import banks
         from grip_vlm.warmup import warmup
 
         frozen = vlms.load(self.vlm, device=_process_device())
-        bank, dev = _banks(frozen, self.config)
+        bank, dev = banks(frozen, self.config)
         torch.manual_seed(self.config.seed)
         scorer = Scorer(ScorerConfig(dim=frozen.dim, width=self.width)).to(frozen.device)
         warmup(frozen, scorer, bank, dev, self.config)
@@ -95,12 +93,13 @@ class Train:
     def run(self) -> None:
         from grip_vlm import checkpoint, vlms
         from grip_vlm.grpo import train
+        from grip_vlm.training import banks
 
         folder = checkpoint.locate(self.init)
         frozen = vlms.load(self.vlm, device=_process_device())
-        scorer = checkpoint.load(folder, frozen).to(frozen.device)
-        bank, dev = _banks(frozen, self.config)
-        train(frozen, scorer.train().requires_grad_(True), bank, dev, self.config)
+        scorer = checkpoint.load(folder, frozen)
+        bank, dev = banks(frozen, self.config)
+        train(frozen, scorer, bank, dev, self.config)
         print(f"scorer written to {self.config.out}")
 
 
@@ -212,15 +211,6 @@ def _process_device() -> "torch.device":
 
     device: torch.device = PartialState(cpu=not torch.cuda.is_available()).device
     return device
-
-
-def _banks(vlm: "FrozenVLM", config: "RunConfig") -> "tuple[Bank, Bank]":
-    from grip_vlm.bank import build_bank
-    from grip_vlm.data import load_examples
-
-    train = load_examples(config.data, "train", config.examples)
-    dev = load_examples(config.data, "dev", config.dev_examples)
-    return build_bank(vlm, train, config.label_free), build_bank(vlm, dev, config.label_free)
 
 
 def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate | Pareto | List":

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,12 @@ def read(path: Path) -> tuple[list[Row], int]:
     if not path.exists():
         return [], 0
     rows, good = [], 0
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} does not hold compressed rows: {error}") from error
     lines = data.splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
@@ -84,7 +90,13 @@ def read(path: Path) -> tuple[list[Row], int]:
 
 
 def repair(path: Path) -> list[Row]:
-    """The rows of `read`, after cutting off a half-written last line."""
+    """The rows of `read`, after cutting off a half-written last line.
+
+    Raises:
+        ValueError: `path` holds something else or is compressed.
+    """
+    if path.suffix == ".gz":
+        raise ValueError(f"rows are appended, which {path} cannot be while compressed; give a name without .gz")
     rows, good = read(path)
     if path.exists():
         os.truncate(path, good)
@@ -115,8 +127,6 @@ def evaluate(
     Raises:
         ValueError: unknown benchmark, or `out` holds something else or is compressed.
     """
-    if out.suffix == ".gz":
-        raise ValueError(f"rows are appended, which {out} cannot be while compressed; give a name without .gz")
     for name in names:
         benchmarks.load(name)
     known = {row.key: row for row in repair(out)}

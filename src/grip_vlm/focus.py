@@ -4,8 +4,6 @@ Ours: a question that every subset answers, or none, teaches nothing. Questions 
 octave of the budget form a cell; a cell is drawn in proportion to how much its groups' rewards have differed of late.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,7 +31,7 @@ def draw(
     weight = np.array([max(spread.get(str(at), widest), LEAST * widest, 1e-9) for at in cells])
     taken = rng.choice(len(chosen), size, replace=False, p=weight / weight.sum())
     device = bank.vlm.device
-    return [int(chosen[i]) for i in taken], k[taken].to(device), torch.tensor(cells, device=device)[taken]
+    return chosen[taken].tolist(), k[taken].to(device), torch.tensor(cells, device=device)[taken]
 
 
 def cell(bank: Bank, index: int, k: int) -> int:
@@ -43,8 +41,8 @@ def cell(bank: Bank, index: int, k: int) -> int:
     return (bank.benchmarks.index(entry.benchmark) * 16 + min(15, entry.answer_length)) * 16 + octave
 
 
-def update(spread: dict[str, Any], cells: Tensor, sigma: Tensor) -> None:
-    """Move each cell's running spread a fifth of the way to the mean of what was just seen."""
+def update(spread: dict[str, float], cells: Tensor, sigma: Tensor, rate: float = 0.2) -> None:
+    """Move each cell's running spread a share `rate` of the way to the mean of what was just seen."""
     for at in set(cells.tolist()):
         seen = float(sigma[cells == at].mean())
-        spread[str(at)] = 0.8 * spread.get(str(at), seen) + 0.2 * seen
+        spread[str(at)] = (1 - rate) * spread.get(str(at), seen) + rate * seen

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -54,17 +54,17 @@ class GRPOConfig(RunConfig):
 def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOConfig) -> Scorer:
     """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out."""
     gibbs = config.policy == "gibbs"
-    method = "grip" if gibbs else "grip_like"
-    settings = {name: getattr(config, name) for name in ("group", "epochs", "anchor", "policy", "reward")}
+    scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     reference = copy.deepcopy(scorer).requires_grad_(False)
-    run = Run(config, method, vlm, scorer, dev, settings, state={"log_temperature": None, "scale": {}, "spread": {}})
+    state: dict[str, Any] = {"log_temperature": None, "scale": {}, "spread": {}}
+    run = Run(config, "grip" if gibbs else "grip_like", vlm, scorer, dev, state)
     for step, rng, generator in run.steps():
         if gibbs:
             chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
             sigma = gibbs_step(run, config, reference, bank.batch(chosen), k, step, generator)
             focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
         else:
-            batch = bank.draw(rng, run.local_batch)
+            batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
             k = config.draw_k(rng, batch.encoded.state.counts)
             plackett_luce_step(run, config, batch, k, generator)
     return run.best
@@ -145,10 +145,7 @@ def group_advantage(
     """
     sigma = reward.std(1, correction=0)  # (B,)
     octave = torch.log2(k / counts).round().long()  # (B,)
-    all_sigma, all_octaves = gather(sigma), gather(octave)
-    for value in set(all_octaves.tolist()):
-        mean = float(all_sigma[all_octaves == value].mean())
-        scale[str(value)] = 0.95 * scale.get(str(value), mean) + 0.05 * mean
+    focus.update(scale, gather(octave), gather(sigma), rate=0.05)
     floor = torch.tensor([0.5 * scale[str(value)] for value in octave.tolist()], device=sigma.device)
     advantage = (reward - reward.mean(1, keepdim=True)) / torch.maximum(sigma, floor).clamp(min=1e-4)[:, None]
     return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)

@@ -12,6 +12,7 @@ from grip_vlm.evaluate import FIXED, Row, read
 from grip_vlm.resume import write_text
 
 REPETITIONS = 2000
+# Seven colours of Okabe and Ito, which colour-blind readers tell apart, and two more; the markers differ as well.
 PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f", "#8c6d31")
 MARKERS = "osD^vPX<>"
 
@@ -146,10 +147,7 @@ def frontier(measured: Sequence[Point]) -> list[Point]:
 
 
 def figure(rows: Sequence[Row], path: Path) -> None:
-    """Accuracy over the share of tokens kept, one line per pruner with its interval, full and blind as levels.
-
-    Colours are Okabe and Ito's, which colour-blind readers tell apart; so are the markers.
-    """
+    """Accuracy over the share of tokens kept, one line per pruner with its interval, full and blind as levels."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -173,10 +171,8 @@ def figure(rows: Sequence[Row], path: Path) -> None:
                 point.pruner, (1, 100 * point.accuracy), xycoords=("axes fraction", "data"), va="bottom", ha="right"
             )
     axes.set_xscale("log")
-    widest: dict[str, float] = {}  # `downsample` keeps at most what the budget allows; ticks stand at the budgets
-    for point in measured:
-        if point.pruner not in FIXED:
-            widest[point.budget] = max(widest.get(point.budget, 0.0), point.kept)
+    # `downsample` keeps at most what the budget allows; ticks stand at the budgets.
+    widest = {p.budget: p.kept for p in sorted(measured, key=lambda p: p.kept) if p.pruner not in FIXED}
     ticks = sorted({round(100 * kept) for kept in widest.values()} - {0})
     axes.set_xticks(ticks, [f"{tick} %" for tick in ticks])
     axes.minorticks_off()

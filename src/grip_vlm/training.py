@@ -20,8 +20,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from grip_vlm import checkpoint, policy
-from grip_vlm.bank import Bank
+from grip_vlm.bank import Bank, build_bank
 from grip_vlm.budget import Budget
+from grip_vlm.data import load_examples
 from grip_vlm.resume import has_state, load_state, save_state
 from grip_vlm.rewards import teacher_forced
 from grip_vlm.scorer import Scorer
@@ -93,8 +94,6 @@ class Run:
     vlm: FrozenVLM
     scorer: Scorer
     dev: Bank
-    settings: dict[str, Any] = field(default_factory=dict)
-    """what else decides the result; compared on resuming and kept in the provenance"""
     state: dict[str, Any] = field(default_factory=dict)
     """counters of the method itself, saved and resumed"""
 
@@ -182,7 +181,7 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         config = {k: v for k, v in asdict(self.config).items() if k not in ("out", "log", "save_every")}
         world = self.accelerator.num_processes
-        return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **config, **self.settings}
+        return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **config}
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"scorer": self.scorer, "best": self.best}
@@ -244,12 +243,19 @@ class Run:
                 steps=self.config.steps,
                 seconds=round(self.seconds, 1),
                 seed=self.config.seed,
-                settings={**settings, **self.settings, "best_step": self.best_step, "dev": self.best_score},
+                settings={**settings, "best_step": self.best_step, "dev": self.best_score},
                 commit=checkpoint.commit(),
                 versions=checkpoint.versions(),
             )
             checkpoint.save(self.config.out, self.best, provenance)
         self.accelerator.end_training()
+
+
+def banks(vlm: FrozenVLM, config: RunConfig) -> tuple[Bank, Bank]:
+    """Training and dev examples as `config` names them, encoded."""
+    train = load_examples(config.data, "train", config.examples)
+    dev = load_examples(config.data, "dev", config.dev_examples)
+    return build_bank(vlm, train, config.label_free), build_bank(vlm, dev, config.label_free)
 
 
 def schedule(step: int, steps: int, rise: int = 20) -> float:

@@ -31,7 +31,7 @@ class WarmupConfig(RunConfig):
     steps: int = 400
     attention_share: float = 0.95
     """share of the steps that imitate attention; 0 for a rival that is a relaxation alone. Steps that imitate cost a
-    tenth of the others, since every example is looked at once only"""
+    fraction of the others, since every example is looked at once only"""
     looked: int = 1600
     """training examples that are imitated"""
     relaxation: Literal["soft_topk", "st_gumbel"] = "soft_topk"
@@ -49,14 +49,13 @@ class WarmupConfig(RunConfig):
 def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: WarmupConfig) -> Scorer:
     """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
     method = "warmup" if config.attention_share > 0 else config.relaxation
-    settings = {name: getattr(config, name) for name in ("attention_share", "relaxation", "looked")}
-    run = Run(config, method, vlm, scorer, dev, settings)
+    run = Run(config, method, vlm, scorer, dev)
     imitate = round(config.attention_share * config.steps)
     looks: list[Tensor] = []
     for step, rng, generator in run.steps():
         if step < imitate:
             looks = looks or all_looks(vlm, bank, config.looked)
-        chosen = [int(i) for i in rng.integers(0, len(looks) if step < imitate else len(bank), run.local_batch)]
+        chosen = rng.integers(0, len(looks) if step < imitate else len(bank), run.local_batch).tolist()
         batch = bank.batch(chosen)
         state = batch.encoded.state
         k = config.draw_k(rng, state.counts)
@@ -106,10 +105,9 @@ def all_looks(vlm: FrozenVLM, bank: Bank, count: int, size: int = 32) -> list[Te
     """`answer_attention` of the first `count` entries, (n,) each; always in the same batches, so that a resumed run
     gets the same numbers to the bit."""
     looks: list[Tensor] = []
-    for start in range(0, min(count, len(bank)), size):
-        batch = bank.batch(range(start, min(start + size, count, len(bank))))
-        found = answer_attention(vlm, batch)
-        looks += [row[: int(n)] for row, n in zip(found, batch.encoded.state.counts, strict=True)]
+    count = min(count, len(bank))
+    for start in range(0, count, size):
+        looks += answer_attention(vlm, bank.batch(range(start, min(start + size, count))))
     return looks
 
 
@@ -122,20 +120,20 @@ def beyond_habit(looks: list[Tensor], mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def answer_attention(vlm: FrozenVLM, batch: Batch) -> Tensor:
-    """How much the answer's tokens look at each visual token, (B, N): mean over heads, layers and those tokens."""
+def answer_attention(vlm: FrozenVLM, batch: Batch) -> list[Tensor]:
+    """How much the answer's tokens look at each visual token, (n,) per sample: mean over heads, layers and those
+    tokens."""
     inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
     with eager_attention(vlm.model):
         maps = vlm.model(**inputs, output_attentions=True, use_cache=False, logits_to_keep=1).attentions
-    mean = torch.stack(list(maps)).float().mean((0, 2))  # (B, L, L)
+    mean = torch.stack([layer.float().mean(1) for layer in maps]).mean(0)  # (B, L, L)
     length = inputs["input_ids"].shape[1]
     # The rows that predict the answer's tokens are those just before them.
     column = torch.arange(length, device=mean.device)
     asks = (column >= length - 1 - batch.answer_length[:, None]) & (column < length - 1)  # (B, L)
     looked = torch.einsum("bl,blj->bj", asks.float() / asks.sum(1, keepdim=True), mean)  # (B, L)
     is_visual = inputs["input_ids"] == vlm.model.config.image_token_id
-    mask = batch.encoded.state.visual_mask
-    return torch.zeros(mask.shape, device=mean.device).masked_scatter(mask, looked[is_visual])
+    return list(torch.split(looked[is_visual], batch.encoded.state.counts.tolist()))
 
 
 @contextmanager

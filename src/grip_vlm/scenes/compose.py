@@ -214,18 +214,19 @@ def compose(split: str, index: int, layout: str | None = None, seed: int = 0) ->
             _PLACE[chosen](board)
         except _CrowdedError:
             continue
-        return Scene(_paint(board, split, chosen), board.items, chosen)
+        scene = Scene(background(rng, SIZE), board.items, chosen)
+        _paint(scene, rng, split)
+        return scene
 
 
-def _paint(board: _Board, split: str, layout: str) -> Image.Image:
-    rng = board.rng
-    image = background(rng, SIZE)
+def _paint(scene: Scene, rng: np.random.Generator, split: str) -> None:
+    image = scene.image
     draw = ImageDraw.Draw(image)
-    if layout == "diagram":
-        for item in board.items:
-            if item.kind == "shape" and item.partner is not None and item.colour is not None:
-                draw_arrow(draw, item.colour, *_arrow_ends(item, board.items[item.partner]))
-    for item in board.items:
+    for item in scene.items:
+        ends = scene.arrow(item)
+        if ends is not None:
+            draw_arrow(draw, str(item.colour), *ends)
+    for item in scene.items:
         left, top = item.column * PATCH, item.row * PATCH
         dx, dy = (int(value) for value in rng.integers(-1, 2, 2))
         if item.kind == "number":
@@ -235,4 +236,3 @@ def _paint(board: _Board, split: str, layout: str) -> Image.Image:
         elif item.colour is not None:
             centre = item.centre[0] + dx, item.centre[1] + dy
             draw_shape(draw, item.name, item.colour, centre, rng.uniform(13.5, 16))
-    return image
