@@ -3,8 +3,8 @@
     python recipes/compare.py                three seeds; --seeds 0 for one
 
 Every training and every row is kept: started again, it goes on where it was stopped. Hardware and minutes stand in
-results/README.md. Equal compute: the steps in PLAN take every method the same seconds on two cores; the seconds each
-one really took are written to OUT/training.json.
+results/README.md. Equal compute: the steps in PLAN take every method about the same seconds on two cores; those it
+really took are written to OUT/training.json.
 """
 
 import gzip
@@ -32,18 +32,18 @@ from grip_vlm.warmup import WarmupConfig, warmup
 
 # method -> (what it starts from, its settings); stage1 + grip, stage1 + grip_like and each of the others cost the same.
 PLAN: dict[str, tuple[str, dict[str, Any]]] = {
-    "stage1": ("", {"steps": 400, "looked": 2400}),
-    "grip": ("stage1", {"steps": 185}),
-    "grip_like": ("stage1", {"steps": 300, "policy": "plackett_luce", "reward": "exact"}),
+    "stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98}),
+    "grip": ("stage1", {"steps": 120}),
+    "grip_like": ("stage1", {"steps": 165, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce", "reward": "exact"}),
     "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
     "soft_topk": ("", {"steps": 340, "attention_share": 0.0}),
     "st_gumbel": ("", {"steps": 370, "attention_share": 0.0, "relaxation": "st_gumbel"}),
 }
 # What the one scorer for all budgets, trained with labels, is held against.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"grip only {budget}": ("stage1", {"steps": 185, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
-    "label-free stage1": ("", {"steps": 400, "looked": 2400, "label_free": True}),
-    "grip label-free": ("label-free stage1", {"steps": 185, "label_free": True}),
+    **{f"grip only {budget}": ("stage1", {"steps": 120, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
+    "label-free stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98, "label_free": True}),
+    "grip label-free": ("label-free stage1", {"steps": 120, "label_free": True}),
 }
 UNTRAINED = ("full", "blind", "random", "uniform", "downsample", "cls_attention")
 BUDGETS = ("0.02", "0.05", "0.1", "0.25", "0.5")
@@ -58,7 +58,7 @@ class Compare:
     runs: Path = Path("runs/compare")
     out: Path = Path("results")
     examples: int = 6000
-    limit: int = 100
+    limit: int = 300
     """test items per benchmark"""
 
 

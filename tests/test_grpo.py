@@ -12,6 +12,7 @@ from grip_vlm.grpo import (
     CLIP_HIGH,
     CLIP_LOW,
     GRPOConfig,
+    anchor_gradient,
     first_temperature,
     gibbs_gradient,
     group_advantage,
@@ -96,25 +97,40 @@ def test_the_usual_deviation_moves_slowly_and_each_octave_of_budgets_has_its_own
 
 
 def test_the_gradient_equals_the_formula_worked_out_by_listing_all_subsets():
-    old_scores, anchor_scores = random_scores(1, N), random_scores(1, N, seed=1)
+    old_scores = random_scores(1, N)
     scores = old_scores + random_scores(1, N, scale=0.01, seed=2)
     masks = every_subset()
     picked = masks[:, [3, 11, 20, 30]]
     advantage = torch.tensor([[0.5, -1.0, 1.5, -1.0]], dtype=torch.float64)
     p, p_old = probabilities(scores, masks), probabilities(old_scores, masks)
     pi, pi_old = p @ masks[0].double(), p_old @ masks[0].double()
-    d, v = (pi_old * (1 - pi_old)).sum(), pi * (1 - pi)
-    away = (scores - scores.mean() - anchor_scores + anchor_scores.mean())[0]
-    expected = 0.3 * v * (away - (v * away).sum() / v.sum()) / d
+    d, expected = (pi_old * (1 - pi_old)).sum(), torch.zeros(N, dtype=torch.float64)
     for mask, a in zip(picked[0].double(), advantage[0], strict=True):
         which = (masks[0] == mask).all(-1)
         ratio = ((p[which] / p_old[which]).log() / d.sqrt()).exp()
         assert CLIP_LOW < ratio < CLIP_HIGH
         expected = expected - ratio * a * (mask - pi) / d.sqrt() / 4
-    laws = [law_of(s) for s in (scores, old_scores, anchor_scores)]
-    found, clipped = gibbs_gradient(*laws, picked, advantage, 0.3)
+    found, clipped = gibbs_gradient(law_of(scores), law_of(old_scores), picked, advantage)
     torch.testing.assert_close(found[0], expected, atol=1e-9, rtol=0)
     assert clipped == 0
+
+
+def test_the_anchors_gradient_equals_the_formula_and_nearly_that_of_the_divergence():
+    scores, anchor_scores, masks = random_scores(1, N), random_scores(1, N, seed=1), every_subset()
+    pi = probabilities(scores, masks) @ masks[0].double()
+    pi_ref = probabilities(anchor_scores, masks) @ masks[0].double()
+    d_ref, v = (pi_ref * (1 - pi_ref)).sum(), pi * (1 - pi)
+    away = (scores - scores.mean() - anchor_scores + anchor_scores.mean())[0]
+    expected = v * (away - (v * away).sum() / v.sum()) / d_ref
+    found = anchor_gradient(law_of(scores), law_of(anchor_scores))[0]
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+
+    def divergence(s):
+        p = probabilities(s, masks)
+        return p @ (p.log() - probabilities(anchor_scores, masks).log())
+
+    true = finite_differences(divergence, scores) / d_ref
+    assert float(torch.cosine_similarity(found, true, dim=0)) > 0.97
 
 
 def test_on_the_drawing_policy_it_is_the_gradient_of_the_expected_reward():
@@ -123,7 +139,7 @@ def test_on_the_drawing_policy_it_is_the_gradient_of_the_expected_reward():
     # With every subset once in the group, the probability is put into the advantage.
     weighted = probabilities(scores, masks) * reward * masks.shape[1]
     law = law_of(scores)
-    found, _ = gibbs_gradient(law, law, law, masks, weighted[None], 0.0)
+    found, _ = gibbs_gradient(law, law, masks, weighted[None])
     ascent = finite_differences(lambda s: probabilities(s, masks) @ reward, scores)
     torch.testing.assert_close(-found[0] * law.spread.sqrt(), ascent, atol=1e-8, rtol=0)
 
@@ -138,7 +154,7 @@ def test_on_a_reused_group_it_is_the_gradient_of_the_weighted_objective():
         log_ratio = policy.log_prob(law_of(s), picked) - policy.log_prob(old, picked)
         return -(torch.exp(log_ratio / old.spread.sqrt()) * advantage).mean()
 
-    found, clipped = gibbs_gradient(law_of(scores), old, old, picked, advantage, 0.0)
+    found, clipped = gibbs_gradient(law_of(scores), old, picked, advantage)
     assert clipped == 0
     torch.testing.assert_close(found[0], finite_differences(loss, scores), atol=1e-8, rtol=0)
 
@@ -151,19 +167,18 @@ def test_a_ratio_that_is_far_stops_only_in_the_direction_of_its_advantage(token,
     law = law_of(torch.tensor([[1.0, 0, 0, 0, 0, 0, -1.0]]))  # token 0 has become likelier, token 6 less likely
     mask = torch.zeros(1, 1, N, dtype=torch.bool)
     mask[..., [token, 2, 3]] = True
-    found, clipped = gibbs_gradient(law, old, old, mask, torch.tensor([[advantage]]), 0.0)
+    found, clipped = gibbs_gradient(law, old, mask, torch.tensor([[advantage]]))
     assert bool((found == 0).all()) == stops
     assert clipped == float(stops)
 
 
-def test_following_it_without_rewards_returns_to_the_anchor():
+def test_following_the_anchor_alone_returns_to_it():
     scores, reference = random_scores(1, 30, scale=2.0), law_of(random_scores(1, 30, seed=1), 8)
-    mask, nothing = policy.sample(reference, 4, torch.Generator().manual_seed(0)), torch.zeros(1, 4)
     distances = []
     for _ in range(60):
         law = law_of(scores, 8)
         distances.append(float(policy.kl(law, reference)))
-        scores = scores - 5 * gibbs_gradient(law, law, reference, mask, nothing, 1.0)[0]
+        scores = scores - 5 * anchor_gradient(law, reference)
     assert all(after < before for before, after in pairwise(distances))
     assert distances[-1] < 0.05 * distances[0]
 
@@ -183,11 +198,12 @@ def test_padding_and_tokens_that_are_all_kept_get_no_gradient():
     k = torch.tensor([2, 5])
     law, anchor = policy.gibbs(scores, k), policy.gibbs(2 * scores, k)
     mask = policy.sample(law, 4, torch.Generator().manual_seed(0))
-    found, _ = gibbs_gradient(law, law, anchor, mask, random_scores(2, 4, seed=1), 0.1)
-    assert torch.isfinite(found).all()
-    assert found[0, :6].all()
-    assert not found[0, 6].any()
-    assert not found[1].any()
+    found, _ = gibbs_gradient(law, law, mask, random_scores(2, 4, seed=1))
+    for gradient in (found, anchor_gradient(law, anchor)):
+        assert torch.isfinite(gradient).all()
+        assert gradient[0, :6].all()
+        assert not gradient[0, 6].any()
+        assert not gradient[1].any()
 
 
 def test_the_surrogate_hands_its_gradient_to_the_scores():
@@ -230,7 +246,8 @@ def test_a_planted_token_is_found(seed):
         mask = policy.sample(old, 8, generator)
         advantage = group_advantage(mask[..., 3].float(), k, counts, scale)
         for _ in range(2):
-            theta = theta - 0.3 * gibbs_gradient(law_of(theta, 2), old, anchor, mask, advantage, 0.01)[0]
+            law = law_of(theta, 2)
+            theta = theta - 0.3 * (gibbs_gradient(law, old, mask, advantage)[0] + 0.01 * anchor_gradient(law, anchor))
     assert policy.greedy(theta, k)[0, 3]
     assert float(law_of(theta, 2).inclusion[0, 3]) > 0.9
 

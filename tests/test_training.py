@@ -175,9 +175,9 @@ def test_the_attention_teacher_is_what_a_sample_looks_at_more_than_the_others_do
 
 def test_the_attention_of_a_batch_of_one_is_not_taken_from_itself(vlm, bank):
     batch = bank.batch([0])
-    look = answer_attention(vlm, batch)
+    [look] = looks = answer_attention(vlm, batch)
     assert (look > 0).all()
-    assert torch.equal(beyond_habit(list(look), batch.encoded.state.visual_mask), look)
+    assert torch.equal(beyond_habit(looks, batch.encoded.state.visual_mask)[0], look)
 
 
 def test_looks_are_those_of_single_examples(vlm, bank):

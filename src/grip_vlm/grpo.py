@@ -2,8 +2,9 @@
 
 For each question: one budget, G subsets from the policy, one teacher-forced forward each; the advantage of a subset is
 its reward relative to its group. Several inner epochs reuse a group under a clipped ratio whose logarithm is divided by
-sqrt(d), d = sum pi (1 - pi): its spread is then the same for every budget. The warm-up policy is an exact KL anchor.
-Ours where the paper is silent; docs/paper.md says which is which.
+sqrt(d), d = sum pi (1 - pi): its spread is then the same for every budget. Rollouts go to questions whose groups differ
+(focus.py); the warm-up policy is an exact KL anchor on questions drawn evenly, which need no rollouts, so that what is
+solved already is not lost meanwhile. Ours where the paper is silent; docs/paper.md says which is which.
 """
 
 import copy
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,14 +35,14 @@ class GRPOConfig(RunConfig):
     """Stage 2."""
 
     steps: int = 400
-    rate: float = 3e-4
-    """a third of the warm-up's: at 1e-3 the first fifty steps undo what imitation gave (docs/log.md)"""
+    rate: float = 5e-4
+    """half the warm-up's: at 1e-3 the first fifty steps undo what imitation gave (docs/log.md)"""
     group: int = 8
     """subsets per question"""
-    epochs: int = 4
+    epochs: int = 2
     """times a group is used"""
-    anchor: float = 0.01
-    """weight of KL to the warm-up policy, per unit of d; falls to zero over the run"""
+    anchor: float = 0.2
+    """weight of KL to the warm-up policy, per unit of d, on half a batch of questions drawn evenly"""
     policy: Literal["gibbs", "plackett_luce"] = "gibbs"
     reward: Literal["dense", "exact"] = "dense"
     """with `--policy plackett_luce --reward exact` this is the GRIP-like baseline"""
@@ -61,7 +63,8 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
     for step, rng, generator in run.steps():
         if gibbs:
             chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
-            sigma = gibbs_step(run, config, reference, bank.batch(chosen), k, step, generator)
+            anchor = draw_anchor(run, reference, bank, config, rng)
+            sigma = gibbs_step(run, config, anchor, bank.batch(chosen), k, step, generator)
             focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
         else:
             batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
@@ -70,10 +73,29 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
     return run.best
 
 
+@dataclass(frozen=True)
+class Anchor:
+    """Questions with their budgets, and the warm-up policy on them."""
+
+    state: State
+    k: Tensor  # (B,)
+    law: Gibbs
+
+
+@torch.no_grad()
+def draw_anchor(run: Run, reference: Scorer, bank: Bank, config: GRPOConfig, rng: np.random.Generator) -> Anchor:
+    """Half a batch of questions, drawn evenly."""
+    state = bank.batch(rng.integers(0, len(bank), max(1, run.local_batch // 2)).tolist()).encoded.state
+    k = config.draw_k(rng, state.counts)
+    with run.accelerator.autocast():
+        scores = reference(state, k)
+    return Anchor(state, k, policy.gibbs(scores.float(), k))
+
+
 def gibbs_step(
     run: Run,
     config: GRPOConfig,
-    reference: Scorer,
+    anchor: Anchor,
     batch: Batch,
     k: Tensor,
     step: int,
@@ -87,42 +109,40 @@ def gibbs_step(
             run.state["log_temperature"] = run.mean(torch.tensor(first_temperature(scores, k), device=k.device))
         temperature = math.exp(run.state["log_temperature"])
         old = policy.gibbs(scores / temperature, k)
-        with run.accelerator.autocast():
-            anchored = reference(state, k)
-        anchor = policy.gibbs(anchored.float() / temperature, k)
         drawn = policy.sample(old, config.group, generator)  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
     group = Group(drawn, reward)
     advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
-    weight = config.anchor * (1 - step / config.steps)
     clipped = 0.0
     for _ in range(config.epochs):
         scores = run.score(state, k) / temperature
-        gradient, clipped = gibbs_gradient(policy.gibbs(scores, k), old, anchor, group.mask, advantage, weight)
-        run.descend(surrogate(scores, gradient))
+        gradient, clipped = gibbs_gradient(policy.gibbs(scores, k), old, group.mask, advantage)
+        anchored = run.score(anchor.state, anchor.k)
+        pull = anchor_gradient(policy.gibbs(anchored, anchor.k), anchor.law)
+        run.descend(surrogate(scores, gradient) + config.anchor * surrogate(anchored, pull))
     spread = run.mean((old.spread / k).mean())
     run.state["log_temperature"] = steer(run.state["log_temperature"], spread, step / config.steps)
     run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=spread, clip=clipped)
     return reward.std(1, correction=0)
 
 
-def gibbs_gradient(
-    law: Gibbs, old: Gibbs, anchor: Gibbs, mask: Tensor, advantage: Tensor, weight: float
-) -> tuple[Tensor, float]:
+def gibbs_gradient(law: Gibbs, old: Gibbs, mask: Tensor, advantage: Tensor) -> tuple[Tensor, float]:
     """d loss / d theta, (B, N), and the share of clipped subsets.
 
-    -(1/G) sum_g m_g rho_g A_g (z_g - pi) / sqrt(d_old) + weight * Cov(z) (theta - theta_ref) / d_old, with
-    rho_g = exp((log pi(z_g) - log pi_old(z_g)) / sqrt(d_old)), and m_g = 0 where rho_g has already moved far enough in
-    the direction of its advantage.
+    -(1/G) sum_g m_g rho_g A_g (z_g - pi) / sqrt(d_old), with rho_g = exp((log pi(z_g) - log pi_old(z_g)) / sqrt(d_old))
+    and m_g = 0 where rho_g has already moved far enough in the direction of its advantage.
     """
     d = old.spread.clamp(min=1e-3)[:, None]  # (B, 1)
     ratio = torch.exp((policy.log_prob(law, mask) - policy.log_prob(old, mask)) / d.sqrt())  # (B, G)
     far = ((advantage > 0) & (ratio > CLIP_HIGH)) | ((advantage < 0) & (ratio < CLIP_LOW))
     push = torch.where(far, 0, ratio * advantage)[..., None] * (mask.double() - law.inclusion[:, None])  # (B, G, N)
-    valid = torch.isfinite(law.scores)
-    away = torch.where(valid, law.scores - anchor.scores, 0)
-    gradient = -push.mean(1) / d.sqrt() + weight * policy.covariance_times(law, away) / d
-    return gradient, float(far.float().mean())
+    return -push.mean(1) / d.sqrt(), float(far.float().mean())
+
+
+def anchor_gradient(law: Gibbs, anchor: Gibbs) -> Tensor:
+    """d KL(pi || pi_ref) / d theta / d_ref, (B, N): Cov(z) (theta - theta_ref) / d_ref."""
+    away = torch.where(torch.isfinite(law.scores), law.scores - anchor.scores, 0)
+    return policy.covariance_times(law, away) / anchor.spread.clamp(min=1e-3)[:, None]
 
 
 def surrogate(scores: Tensor, gradient: Tensor) -> Tensor:
