@@ -165,8 +165,8 @@ def test_the_size_of_a_batch_changes_no_answer(first, vlm, tmp_path):
 
 def test_the_vision_tower_runs_once_for_all_pruners_and_not_at_all_for_known_rows(vlm, tmp_path, monkeypatch):
     ran = []
-    encode = type(vlm).encode_pixels
-    monkeypatch.setattr(type(vlm), "encode_pixels", lambda self, inputs: ran.append(1) or encode(self, inputs))
+    see = type(vlm).see
+    monkeypatch.setattr(type(vlm), "see", lambda *args: ran.append(1) or see(*args))
     evaluated(vlm, tmp_path / "rows.jsonl")
     assert len(ran) == 2  # two benchmarks, one batch each
     evaluated(vlm, tmp_path / "rows.jsonl")

@@ -9,6 +9,7 @@ import torch
 
 from grip_vlm import focus
 from grip_vlm.bank import Bank, Entry
+from grip_vlm.sequence import Sample
 from grip_vlm.training import RunConfig
 
 CONFIG = RunConfig(out=Path("unused"), low=0.02, high=0.32)
@@ -23,7 +24,9 @@ class OnCPU:
 def bank():
     """A hundred questions of two benchmarks, the second with answers of two lengths."""
     kinds = [("easy", 2), ("hard", 2), ("hard", 5), ("easy", 2)] * 25
-    return Bank(OnCPU(), [Entry(torch.zeros(4), length, [torch.zeros(100, 1)], 1.0, name) for name, length in kinds])
+    none = torch.zeros(0)
+    sample = Sample(torch.zeros(4), none, {}, none, torch.zeros(100, 1), (), none, none, none)
+    return Bank(OnCPU(), [Entry(sample, length, 1.0, name) for name, length in kinds])
 
 
 def drawn(bank, spread, steps=200):

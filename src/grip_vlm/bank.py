@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -13,6 +12,7 @@ from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks._exact import exact_match
 from grip_vlm.mdp import Action
+from grip_vlm.sequence import Sample
 from grip_vlm.vlms import Encoded, FrozenVLM
 
 
@@ -20,9 +20,8 @@ from grip_vlm.vlms import Encoded, FrozenVLM
 class Entry:
     """One example, ready to be collated."""
 
-    ids: Tensor  # (L,) prompt, answer and end of sequence
+    sample: Sample  # prompt, answer and end of sequence; features in half precision
     answer_length: int
-    features: list[Tensor]  # (n, D) per image
     worth: float
     """what the benchmark's own score gives the target answer: the value of reproducing it exactly"""
     benchmark: str
@@ -30,7 +29,7 @@ class Entry:
     @property
     def tokens(self) -> int:
         """Visual tokens N."""
-        return sum(len(feature) for feature in self.features)
+        return len(self.sample.visual)
 
 
 class Bank:
@@ -48,21 +47,9 @@ class Bank:
     def batch(self, chosen: Sequence[int]) -> "Batch":
         """The chosen entries as one batch, prompts padded on the left."""
         entries = [self.entries[i] for i in chosen]
-        longest = max(len(entry.ids) for entry in entries)
-        ids = torch.zeros(len(entries), longest, dtype=torch.long)
-        attention = torch.zeros_like(ids)
-        for row, entry in enumerate(entries):
-            ids[row, longest - len(entry.ids) :] = entry.ids
-            attention[row, longest - len(entry.ids) :] = 1
         device = self.vlm.device
         lengths = torch.tensor([entry.answer_length for entry in entries], device=device)
-        inputs: dict[str, Any] = {
-            "input_ids": ids.to(device),
-            "attention_mask": attention.to(device),
-            "answer_length": lengths,
-        }
-        features = [feature.to(device).to(self.vlm.model.dtype) for entry in entries for feature in entry.features]
-        encoded = self.vlm.encode(inputs, features)
+        encoded = self.vlm.batch([entry.sample.to(device, self.vlm.model.dtype) for entry in entries], lengths)
         worth = torch.tensor([entry.worth for entry in entries], device=device)
         return Batch(encoded, lengths, worth)
 
@@ -96,16 +83,14 @@ def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = F
         targets = [e.answers[0] for e in part]
         if label_free:
             encoded = vlm.encode(vlm.inputs(images, questions))
-            targets = vlm.generate(vlm.pruned(encoded.prompt, Action(encoded.state.visual_mask)), 32)
+            targets = vlm.generate(vlm.pruned(encoded.prompt, Action(encoded.state.visual_mask), forward=False), 32)
         inputs = vlm.inputs(images, questions, targets)
-        with torch.no_grad():
-            features, _ = vlm.encode_pixels(inputs)
-        for row, example in enumerate(part):
-            ids = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].cpu()
+        for row, sample in enumerate(vlm.samples(inputs)[0]):
+            example = part[row]
             accepted = (targets[row],) if label_free else example.answers
             worth = score(example.benchmark, targets[row], accepted)
             length = int(inputs["answer_length"][row])
-            entries.append(Entry(ids, length, [features[row].half().cpu()], worth, example.benchmark))
+            entries.append(Entry(sample.to("cpu", torch.float16), length, worth, example.benchmark))
     return Bank(vlm, entries)
 
 

@@ -186,7 +186,7 @@ def _answer(
     counts = encoded.state.counts
     wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
     action = pruner.select(vlm, encoded, torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device))
-    texts = vlm.generate(vlm.pruned(encoded.prompt, action), max_new_tokens)
+    texts = vlm.generate(vlm.pruned(encoded.prompt, action, forward=False), max_new_tokens)
     vlm.synchronize()
     seconds = (seen.seconds + time.perf_counter() - start) / len(examples)
     common: dict[str, Any] = {

@@ -3,9 +3,16 @@
 Used by the warm-up, and by the rivals that are trained this way alone.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask
 
 from grip_vlm import policy
 from grip_vlm.bank import Batch
@@ -41,26 +48,39 @@ def straight_through_gate(scores: Tensor, k: Tensor, generator: torch.Generator,
 def gated_log_likelihood(vlm: FrozenVLM, batch: Batch, log_gate: Tensor) -> Tensor:
     """Mean log-probability of each answer's tokens, (B,), when attention to visual token i is scaled by its gate.
 
-    One forward of the full sequence with a 4-D mask; gradients reach the gates through every layer.
+    One forward of the full sequence; gradients reach the gates through every layer that attends.
     """
-    inputs = vlm.pruned(batch.encoded.prompt, Action(batch.encoded.state.visual_mask))
-    length = inputs["input_ids"].shape[1]
-    bias = gate_columns(
-        inputs["input_ids"] == vlm.model.config.image_token_id, batch.encoded.state.visual_mask, log_gate
-    )
-    causal = torch.ones(length, length, dtype=torch.bool, device=bias.device).tril()
-    seen = causal & inputs["attention_mask"].bool()[:, None, :]
-    seen = seen | torch.eye(length, dtype=torch.bool, device=bias.device)  # padding rows see themselves
-    floor = torch.finfo(vlm.model.dtype).min / 2
-    mask = torch.where(seen, bias[:, None, :], floor)[:, None].to(vlm.model.dtype)  # (B, 1, L, L)
+    prompt = batch.encoded.prompt
+    inputs = vlm.pruned(prompt, Action(batch.encoded.state.visual_mask))
     target, told = batch.targets(inputs["input_ids"])
-    inputs["attention_mask"] = mask
-    logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
+    # Keep-all is the prompt itself, so its slots are the columns of the visual tokens.
+    bias = torch.zeros(prompt.input_ids.shape, device=log_gate.device, dtype=log_gate.dtype)  # (B, L)
+    row, token = (prompt.slots >= 0).nonzero(as_tuple=True)
+    bias = bias.index_put((row, prompt.slots[row, token]), log_gate[row, token])
+    with gated_attention(vlm.model, bias):
+        logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
     token = -F.cross_entropy(logits.float().transpose(1, 2), target, reduction="none")
     return (token * told).sum(1) / told.sum(1)
 
 
-def gate_columns(is_visual: Tensor, visual_mask: Tensor, log_gate: Tensor) -> Tensor:
-    """Log gates at the columns of the visual tokens, 0 elsewhere: (B, L) and (B, N) -> (B, L)."""
-    bias = torch.zeros(is_visual.shape, device=log_gate.device, dtype=log_gate.dtype)
-    return bias.masked_scatter(is_visual, log_gate[visual_mask])
+@contextmanager
+def gated_attention(model: Any, bias: Tensor) -> Iterator[None]:
+    """Inside, the language model adds `bias` (B, L) to the attention logits of every key, on top of whatever mask the
+    family builds: causal, sliding or in both directions. Transformers' own way to name an attention implementation is
+    used, and the model's is back afterwards."""
+
+    def mask_of(*args: Any, **kwargs: Any) -> Tensor:
+        # A mask that may be skipped would leave no place for the bias.
+        mask: Tensor = eager_mask(
+            *args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+        )
+        return (mask + bias[:, None, None].to(mask)).clamp(min=torch.finfo(mask.dtype).min)
+
+    AttentionInterface.register("grip_vlm_gated", sdpa_attention_forward)
+    AttentionMaskInterface.register("grip_vlm_gated", mask_of)
+    before = model.config.get_text_config()._attn_implementation
+    model.set_attn_implementation({"text_config": "grip_vlm_gated"})
+    try:
+        yield
+    finally:
+        model.set_attn_implementation({"text_config": before})

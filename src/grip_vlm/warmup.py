@@ -132,8 +132,8 @@ def answer_attention(vlm: FrozenVLM, batch: Batch) -> list[Tensor]:
     column = torch.arange(length, device=mean.device)
     asks = (column >= length - 1 - batch.answer_length[:, None]) & (column < length - 1)  # (B, L)
     looked = torch.einsum("bl,blj->bj", asks.float() / asks.sum(1, keepdim=True), mean)  # (B, L)
-    is_visual = inputs["input_ids"] == vlm.model.config.image_token_id
-    return list(torch.split(looked[is_visual], batch.encoded.state.counts.tolist()))
+    # Keep-all is the prompt itself, so its slots are the columns.
+    return [row[slots[slots >= 0]] for row, slots in zip(looked, batch.encoded.prompt.slots, strict=True)]
 
 
 @contextmanager

@@ -3,25 +3,11 @@
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import cast
 
-from torch import Tensor
+from grip_vlm.pruners._pruner import BasePruner as Pruner
 
-from grip_vlm.mdp import Action
-
-if TYPE_CHECKING:
-    from grip_vlm.vlms import Encoded, FrozenVLM
-
-
-class Pruner(Protocol):
-    """What every file in this folder defines, as a class named `Pruner` that takes the keywords of `load`."""
-
-    checkpoint: str
-    """the scorer's folder or name and a digest of its weights; empty for methods without training"""
-
-    def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        """Keep k (B,) tokens of each sample. `full` and `blind` ignore k, `downsample` keeps at most k."""
-        ...
+__all__ = ["Pruner", "load", "names"]
 
 
 def names() -> list[str]:

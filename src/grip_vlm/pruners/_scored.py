@@ -8,13 +8,14 @@ from torch import Tensor
 
 from grip_vlm import checkpoint, policy
 from grip_vlm.mdp import Action
+from grip_vlm.pruners._pruner import BasePruner
 from grip_vlm.scorer import Scorer
 
 if TYPE_CHECKING:
     from grip_vlm.vlms import Encoded, FrozenVLM
 
 
-class Scored:
+class Scored(BasePruner):
     """Keeps the k tokens with the highest scores. The scorer is loaded on first use, when the VLM is known."""
 
     def __init__(self, *, scorer: str | Path | None = None, seed: int = 0) -> None:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from grip_vlm.pruners._pruner import BasePruner
 
-class Untrained:
+
+class Untrained(BasePruner):
     """Refuses a scorer and remembers the seed."""
 
     checkpoint = ""
