@@ -1,19 +1,25 @@
 """The contract of every VLM family, on tiny random models of the true transformers classes: pruning is exact."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
 
 from grip_vlm import pruners, vlms
+from grip_vlm.bank import build_bank
+from grip_vlm.benchmarks import Example
+from grip_vlm.budget import Budget
 from grip_vlm.mdp import Action
+from grip_vlm.rewards import teacher_forced
 from grip_vlm.sequence import follow_up
 
 NAMES = tiny.names()
 VIDEO = [name for name in NAMES if tiny.load(name).video]
 # Where a removed token is by design not a masked one: docs/exactness.md.
 RECURRENT = {"qwen3_5_hybrid"}
+SAID = ("what is in the image ?", "is there a cat ?", "how many ?"), ("red circle", "yes", "one two three")
 QUESTION, LONG = "what is in the image ?", "how many red circle are there in the image on the left ?"
 RANDOM = pruners.load("random")
 CLOSE = {"atol": 2e-4, "rtol": 1e-4}
@@ -291,6 +297,77 @@ def test_every_token_has_a_place_in_its_image(family):
             assert (mine.amax(0) - mine.amin(0) > 0.3).all()  # spread over the image, not on a line
 
 
+# ---- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def test_generating_without_a_cache_is_refused_or_exact(family):
+    _, (inputs, _) = batch_of(family)
+    how = calm(family, use_cache=False)
+    if vlms.wrap(family.model).encode(inputs).prompt.position_ids.ndim == 3:  # whose text positions have no gaps
+        expected = family.model.generate(**RANDOM.prune(family.model, inputs, 0.3), **calm(family))
+        assert torch.equal(family.model.generate(**RANDOM.prune(family.model, inputs, 0.3), **how), expected)
+        return
+    with pytest.raises(ValueError, match="Leave use_cache alone"):
+        family.model.generate(**RANDOM.prune(family.model, inputs, 0.3), **how)
+
+
+@torch.no_grad()
+def test_a_forward_without_the_mask_is_refused():
+    family = load("llava")
+    pruned = RANDOM.prune(family.model, batch_of(family)[1][0], 0.3, forward=True)
+    pruned.pop("attention_mask")
+    with pytest.raises(ValueError, match="need their attention_mask"):
+        family.model(**pruned, use_cache=False)
+
+
+def test_inputs_that_beams_have_expanded_are_refused_the_second_time():
+    family = load("llava")
+    pruned = RANDOM.prune(family.model, batch_of(family)[0], 0.3)
+    family.model.generate(**pruned, **calm(family, num_beams=2))
+    with pytest.raises(ValueError, match=r"call prune\(\) again"):
+        family.model.generate(**pruned, **calm(family, num_beams=2))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"budget": 0}, "budget"),
+        ({"budget": [0.1]}, "1 budgets for 2 rows"),
+        ({"budget": 3, "min_tokens": 0}, "min_tokens must be at least 1"),
+    ],
+)
+def test_an_impossible_budget_is_told(how, says):
+    family = load("llava")
+    with pytest.raises(ValueError, match=says):
+        RANDOM.prune(family.model, batch_of(family)[0], **how)
+
+
+def test_text_without_any_image_is_refused():
+    family = load("llava")
+    with pytest.raises(ValueError, match="no image to prune"):
+        RANDOM.prune(family.model, family.inputs([([], QUESTION)]), 0.3)
+
+
+def test_placeholders_without_features_are_counted():
+    family = load("llava")
+    inputs = family.inputs([(family.images(1), QUESTION)])
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], inputs["input_ids"][:, :8]], dim=1)
+    inputs.pop("attention_mask")
+    with pytest.raises(ValueError, match=r"\d+ image placeholders in the prompts, but 16 features"):
+        RANDOM.prune(family.model, inputs, 0.3)
+
+
+@pytest.mark.parametrize("kind", sorted(vlms.REFUSED))
+def test_a_family_that_cannot_be_pruned_is_refused_with_the_reason(kind):
+    with pytest.raises(ValueError, match=f"{kind} cannot be pruned: {vlms.REFUSED[kind]}"):
+        vlms.family_of(SimpleNamespace(model_type=kind))
+
+
+def test_a_model_without_the_argument_is_refused():
+    with pytest.raises(ValueError, match=r"transformers>=5\.21"):
+        vlms.FrozenVLM(torch.nn.Linear(2, 2))
+
+
 # ---- training --------------------------------------------------------------------------------------------------------
 
 
@@ -317,6 +394,46 @@ def test_gates_open_are_the_whole_model_and_shut_are_removed_tokens(family):
     with gated_attention(family.model, bias):
         family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1].pow(2).sum().backward()
     assert ajar.grad[encoded.state.visual_mask].ne(0).all()
+
+
+@pytest.fixture
+def bank(family):
+    vlm = vlms.wrap(family.model, family.processor)
+    said = zip(family.images(3), *SAID, strict=True)
+    asked = [Example(str(i), image, q, (a,), "mine") for i, (image, q, a) in enumerate(said)]
+    return build_bank(vlm, asked)
+
+
+def test_an_answer_behind_the_prompt_is_counted_and_is_not_part_of_the_question(family, bank):
+    tokenizer = family.processor.tokenizer
+    for entry, answer in zip(bank.entries, SAID[1], strict=True):
+        told = entry.sample.input_ids[-entry.answer_length :]
+        assert tokenizer.decode(told, skip_special_tokens=True).split() == answer.split()
+        assert told[-1] == tokenizer.eos_token_id
+    question = bank.batch([0]).encoded.state.question_mask.sum()
+    plain = bank.vlm.encode(bank.vlm.inputs(family.images(1), SAID[0][:1])).state.question_mask.sum()
+    assert question == plain
+
+
+@torch.no_grad()
+def test_the_reward_of_a_group_equals_single_runs_of_the_processor(family, bank):
+    batch = bank.batch([0, 1, 2])
+    mask = batch.encoded.state.visual_mask
+    together = teacher_forced(bank.vlm, batch, mask).log_likelihood
+    half = [entry.sample.visual.dtype for entry in bank.entries]
+    assert half == [torch.float16] * 3
+    for i, (image, question, answer) in enumerate(zip(family.images(3), *SAID, strict=True)):
+        inputs = bank.vlm.inputs([image], [question], [answer])
+        length = int(inputs.pop("answer_length")[0])
+        logits = family.model(**inputs).logits[0, -length - 1 : -1].log_softmax(-1)
+        expected = logits.gather(1, inputs["input_ids"][0, -length:, None]).mean()
+        torch.testing.assert_close(together[i], expected, atol=2e-2, rtol=0)  # features are kept in half precision
+
+
+def test_an_answer_can_be_asked_for_in_words(family):
+    vlm = vlms.wrap(family.model, family.processor)
+    answer = vlm.answer(family.images(1)[0], QUESTION, RANDOM, 0.25, max_new_tokens=2)
+    assert answer.kept == Budget.parse(0.25).k(answer.tokens)
 
 
 # ---- several turns ---------------------------------------------------------------------------------------------------

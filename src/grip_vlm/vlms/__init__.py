@@ -109,5 +109,5 @@ def load(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return family_of(config).from_pretrained(source, name=name, dtype=dtype, device=device, **options)
-    except (OSError, SafetensorError) as error:
+    except (ImportError, OSError, SafetensorError) as error:
         raise ValueError(f"the checkpoint {name!r} does not load: {error}") from error

@@ -73,16 +73,24 @@ class FrozenVLM(Encoder):
             content = [{"type": "image"}, {"type": "text", "text": question}]
             messages = [{"role": "user", "content": content}]
             texts.append(self.processor.apply_chat_template(messages, add_generation_prompt=True))
+        # A template that writes the first token itself must not get it twice.
+        bare = {"add_special_tokens": False} if tokenizer.bos_token and texts[0].startswith(tokenizer.bos_token) else {}
         lengths = []
         for i, answer in enumerate(answers or ()):
-            texts[i] += answer + tokenizer.eos_token
-            lengths.append(len(tokenizer(answer, add_special_tokens=False).input_ids) + 1)
-        rgb = [image.convert("RGB") for image in images]
-        out = dict(self.processor(images=rgb, text=texts, return_tensors="pt", padding=True, padding_side="left"))
-        out = {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in out.items()}
+            prompt, texts[i] = texts[i], texts[i] + answer + tokenizer.eos_token
+            lengths.append(new_tokens(tokenizer(prompt, **bare).input_ids, tokenizer(texts[i], **bare).input_ids))
+        out = self.process(images, texts, **bare)
         if answers is not None:
             out["answer_length"] = torch.tensor(lengths, device=self.device)
         return out
+
+    def process(self, images: Sequence[Image.Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:
+        """The processor's outputs on the model's device, padded on the left."""
+        nested = [[image.convert("RGB")] for image in images]
+        out = self.processor(
+            images=nested, text=list(texts), return_tensors="pt", padding=True, padding_side="left", **options
+        )
+        return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in out.items()}
 
     # ---- answer ------------------------------------------------------------------------------------------------------
 
@@ -123,3 +131,9 @@ class FrozenVLM(Encoder):
         """Wait for the device, so that clocks are honest."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
+    """How many tokens of `after` are not those of `before`, the text it begins with; those merged at the border count."""
+    same = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(before))
+    return len(after) - same

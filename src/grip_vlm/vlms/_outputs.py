@@ -3,6 +3,8 @@
 One entry per sample, whatever the number of images: beams of ragged batches are right only then.
 """
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,33 @@ class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
                 )
             self.__dict__["_times"] = times
         super().__setattr__(name, value)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "pooler_output":
+            refuse_packing(sys._getframe(1).f_locals)
+        return super().__getattribute__(name)
+
+
+def refuse_packing(reader: Mapping[str, Any]) -> None:
+    """Where neither a 2-D mask nor a cache is at hand, transformers takes a gap between positions for the border of two
+    packed sequences, and cuts attention there. The inputs cannot prevent it: `generate(use_cache=False)` drops a mask
+    of ones. So the features look at who reads them, and refuse.
+
+    Args:
+        reader: the local variables of the reading function, the model's `forward` among them.
+    """
+    if not {"attention_mask", "position_ids", "past_key_values"} <= reader.keys():
+        return
+    mask, positions = reader["attention_mask"], reader["position_ids"]
+    covered = reader["past_key_values"] is not None or (isinstance(mask, Tensor) and mask.ndim == 2)
+    if covered or positions is None or positions.ndim != 2 or positions.shape[1] < 2:
+        return
+    if bool((positions.diff(dim=1) > 1).any()):
+        raise ValueError(
+            "pruned inputs without a cache need their attention_mask, which generate(use_cache=False) drops: "
+            "transformers would take the gaps between positions for several sequences in a row. Leave use_cache alone "
+            "in generate, or pass every pruned input to forward"
+        )
 
 
 @dataclass
