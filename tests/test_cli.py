@@ -156,7 +156,8 @@ def test_help_is_not_a_mistake(capsys):
 
 
 @pytest.mark.parametrize(
-    ("what", "names"), [("pruners", pruners.names()), ("benchmarks", benchmarks.names()), ("vlms", ["llava (family)"])]
+    ("what", "names"),
+    [("pruners", pruners.names()), ("benchmarks", benchmarks.names()), ("vlms", ["llava (verified family)"])],
 )
 def test_list_prints_a_name_per_line(capsys, what, names):
     main(["list", what])

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,19 @@ def test_the_commands_of_the_readme_run_as_they_stand(desk):
 
 
 def test_the_python_of_the_readme_runs_as_it_stands(desk, capsys):
+    """With the shipped VLM in the place of the one on the hub."""
+    shipped = str(files("grip_vlm") / "assets" / "tiny-llava")
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block.replace("llava-hf/llava-1.5-7b-hf", shipped), "README.md", "exec"), {})
     assert capsys.readouterr().out
+
+
+def test_the_readme_shows_the_table_of_families_as_it_was_measured():
+    table = (ROOT / "results" / "families.md").read_text()
+    assert table in README
+    listed = {line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")} - {"family"}
+    assert set(vlms.families()) <= listed
+    assert "NO" not in table
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

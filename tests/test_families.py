@@ -297,7 +297,7 @@ def test_every_token_has_a_place_in_its_image(family):
             assert (mine.amax(0) - mine.amin(0) > 0.3).all()  # spread over the image, not on a line
 
 
-# ---- refusals ----------------------------------------------------------------------------------------------------------
+# ---- refusals -------------------------------------------------------------------------------------------------------
 
 
 def test_generating_without_a_cache_is_refused_or_exact(family):

@@ -26,7 +26,9 @@ class Answer:
     image: Path
     question: str
     vlm: str = "tiny-llava"
-    """a shipped name, a checkpoint folder or a hub id"""
+    """a shipped one, a checkpoint folder or a hub id"""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """precision of the VLM's weights; auto takes the checkpoint's own"""
     budget: str = "0.1"
     """tokens to keep: `64`, `0.1` or `10%`"""
     pruner: str = "grip"
@@ -47,7 +49,7 @@ class Answer:
         budget = Budget.parse(self.budget)
         pruner = _pruner(f"{self.pruner}={self.scorer}" if self.scorer else self.pruner, self.vlm, self.seed)[1]
         image = data.open_image(self.image)
-        answer = vlms.load(self.vlm).answer(image, self.question, pruner, budget)
+        answer = vlms.load(self.vlm, dtype=self.dtype).answer(image, self.question, pruner, budget)
         if self.draw is not None:
             draw.save(draw.draw_kept(image, answer.kept_indices, answer.tokens), self.draw)
         if self.json:
@@ -62,6 +64,9 @@ class Warmup:
 
     config: tyro.conf.OmitArgPrefixes[WarmupConfig]
     vlm: str = "tiny-llava"
+    """a shipped one, a checkpoint folder or a hub id"""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """precision of the VLM's weights; auto takes the checkpoint's own"""
     width: int = ScorerConfig.width
     """width of the scorer"""
 
@@ -73,7 +78,7 @@ class Warmup:
         from grip_vlm.training import banks
         from grip_vlm.warmup import warmup
 
-        frozen = vlms.load(self.vlm, device=_process_device())
+        frozen = vlms.load(self.vlm, dtype=self.dtype, device=_process_device())
         bank, dev = banks(frozen, self.config)
         torch.manual_seed(self.config.seed)
         scorer = Scorer(ScorerConfig(dim=frozen.dim, width=self.width)).to(frozen.device)
@@ -89,6 +94,9 @@ class Train:
     init: str
     """folder of the scorer to start from"""
     vlm: str = "tiny-llava"
+    """a shipped one, a checkpoint folder or a hub id"""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """precision of the VLM's weights; auto takes the checkpoint's own"""
 
     def run(self) -> None:
         from grip_vlm import checkpoint, vlms
@@ -96,7 +104,7 @@ class Train:
         from grip_vlm.training import banks
 
         folder = checkpoint.locate(self.init)
-        frozen = vlms.load(self.vlm, device=_process_device())
+        frozen = vlms.load(self.vlm, dtype=self.dtype, device=_process_device())
         scorer = checkpoint.load(folder, frozen)
         bank, dev = banks(frozen, self.config)
         train(frozen, scorer, bank, dev, self.config)
@@ -109,6 +117,9 @@ class Evaluate:
 
     out: Path
     vlm: str = "tiny-llava"
+    """a shipped one, a checkpoint folder or a hub id"""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """precision of the VLM's weights; auto takes the checkpoint's own"""
     pruners: str = "full,grip,random,uniform,cls_attention,blind"
     """comma-separated; `name=DIR` gives a trained method its scorer"""
     benchmarks: str = "scenes"
@@ -135,7 +146,7 @@ class Evaluate:
             raise ValueError("a pruner is named twice; evaluate its scorers in two calls with the same --out")
         for name in names:
             benchmarks.load(name)
-        frozen = vlms.load(self.vlm)
+        frozen = vlms.load(self.vlm, dtype=self.dtype)
         rows = evaluate(
             frozen,
             pruners,
@@ -177,9 +188,8 @@ class List:
         from grip_vlm import benchmarks, pruners, vlms
 
         if self.what == "vlms":
-            print(
-                "\n".join([f"{name} (shipped)" for name in vlms.shipped()] + [f"{f} (family)" for f in vlms.families()])
-            )
+            shipped = [f"{name} (shipped)" for name in vlms.shipped()]
+            print("\n".join(shipped + [f"{family} (verified family)" for family in vlms.families()]))
         else:
             print("\n".join(pruners.names() if self.what == "pruners" else benchmarks.names()))
 

@@ -19,6 +19,8 @@ class Pruner(Untrained):
         if encoded.hidden is None:
             raise ValueError(f"cls_attention needs the vision tower's hidden states, and {vlm.name!r} gave none")
         attention = cls_row(vlm, encoded.hidden)  # (images, n)
+        if attention.numel() != int(encoded.state.counts.sum()):
+            raise ValueError(f"cls_attention needs a vision tower with a CLS token, and that of {vlm.name!r} has none")
         scores = torch.full(encoded.state.visual_mask.shape, -torch.inf, device=vlm.device)
         scores[encoded.state.visual_mask] = attention.flatten().float()
         return Action(policy.greedy(scores, k))

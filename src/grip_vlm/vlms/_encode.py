@@ -121,8 +121,8 @@ class Encoder:
         """
         samples, output = self.samples(inputs)
         answer_length = inputs.get("answer_length", torch.zeros(len(samples), dtype=torch.long, device=self.device))
-        pixels = inputs.get("pixel_values")
-        return self.batch(samples, answer_length, pixels, getattr(output, "hidden_states", None))
+        hidden = output.hidden_states if self.tower_options.get("output_hidden_states") else None
+        return self.batch(samples, answer_length, inputs.get("pixel_values"), hidden)
 
     @torch.no_grad()
     def samples(self, inputs: dict[str, Any]) -> tuple[list[Sample], Any]:

@@ -134,6 +134,6 @@ class FrozenVLM(Encoder):
 
 
 def new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
-    """How many tokens of `after` are not those of `before`, the text it begins with; those merged at the border count."""
+    """How many tokens of `after` are not those of `before`, the text it begins with; tokens merged there count."""
     same = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(before))
     return len(after) - same
