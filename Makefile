@@ -2,12 +2,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check figures
+.PHONY: demo test test-oldest check figures
 demo: .venv/ready
 	$(BIN)/python recipes/demo.py --out demo
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+# The contract of the families on the oldest transformers that pyproject.toml allows; all else stays as pinned.
+OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+
+test-oldest: .oldest/ready
+	PYTHONPATH=$(CURDIR)/.oldest $(BIN)/python -m pytest tests/test_families.py tests/test_upstream.py tests/test_any_vlm.py
+
+.oldest/ready: .venv/ready
+	rm -rf .oldest
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .oldest transformers==$(OLDEST)
+	touch $@
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -72,3 +72,9 @@ def test_every_link_leads_to_a_file(document):
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_the_guide_shows_the_family_it_ports_as_it_is():
+    guide = (ROOT / "docs" / "port-a-model.md").read_text()
+    for file in ("src/grip_vlm/vlms/aya_vision.py", "tests/tiny/aya_vision.py"):
+        assert (ROOT / file).read_text() in guide, file

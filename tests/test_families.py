@@ -285,6 +285,16 @@ def test_the_budget_is_kept_over_all_images_or_for_each(family):
     assert apart["attention_mask"].sum(1).tolist() == [text[0] + 6, text[1] + 3]
 
 
+def test_every_image_has_the_tokens_it_has_alone(family):
+    if family.name == "llava_onevision":
+        pytest.skip("it tiles an image only if it is alone")
+    vlm = vlms.wrap(family.model)
+    inputs, _ = batch_of(family)
+    image = vlm.encode(inputs).state.image[0]
+    alone = [int(vlm.encode(family.inputs([([one], QUESTION)])).state.counts[0]) for one in family.images(2)]
+    assert image[: sum(alone)].bincount().tolist() == alone
+
+
 def test_every_token_has_a_place_in_its_image(family):
     inputs, _ = batch_of(family)
     state = vlms.wrap(family.model).encode(inputs).state

@@ -8,7 +8,7 @@ import torch
 from grip_vlm import checkpoint, pruners, vlms
 from grip_vlm.pruners.uniform import grid, nearest
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.vlms.llava import grid_places
+from grip_vlm.vlms._places import square_places
 
 TRAINED = ["grip", "grip_like", "soft_topk", "st_gumbel", "warmup"]
 UNTRAINED = [name for name in pruners.names() if name not in TRAINED]
@@ -169,7 +169,7 @@ def test_four_uniform_tokens_are_one_per_quadrant(vlm, batch):
 @pytest.mark.parametrize("k", [9, 20, 49])
 def test_uniform_leaves_no_large_hole(vlm, batch, k):
     indices = pruners.load("uniform").select(vlm, batch, torch.full((4,), k)).indices()
-    places = grid_places(196)
+    places = square_places(196)
     assert float(torch.cdist(places, places[indices]).amin(1).max()) < 1.1 / math.sqrt(k)
 
 
@@ -182,7 +182,7 @@ def test_the_rows_of_the_grid_differ_by_one_point_at_most():
 
 def test_no_place_is_chosen_twice():
     for k in range(1, 197):
-        assert len(set(nearest(grid_places(196), grid(k)).tolist())) == k
+        assert len(set(nearest(square_places(196), grid(k)).tolist())) == k
 
 
 def test_downsample_to_all_tokens_is_the_image_itself(vlm, batch):

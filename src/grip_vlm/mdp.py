@@ -51,7 +51,7 @@ class Action:
     """a: the subset kept, as a mask; `features` replaces the kept tokens' features where a method computes its own."""
 
     mask: Tensor  # (B, N) bool
-    features: Tensor | None = None  # (B, N, D) or None
+    features: Tensor | None = None  # (B, N, D), a row for every row of the mask, or None
 
     @property
     def kept(self) -> Tensor:

@@ -146,14 +146,13 @@ def prune_sequence(
         at = torch.cat([counted[None], take(prompt.position_ids, 0)])
     else:
         at = take(prompt.position_ids, 0)
-    features = prompt.visual if action.features is None else action.features
     inputs = {
         "input_ids": take(prompt.input_ids, prompt.pad_token_id),
         "attention_mask": valid.long(),
         "position_ids": at,
         **{name: take(values, -100 if name == "labels" else 0) for name, values in prompt.extras.items()},
     }
-    return Kept(inputs, kept, features[rows] if len(features) == len(prompt.input_ids) else features, rows)
+    return Kept(inputs, kept, prompt.visual[rows] if action.features is None else action.features, rows)
 
 
 def follow_up(inputs: Mapping[str, Any], sequences: Tensor, turn: Tensor) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ class BasePruner(ABC):
         mask = torch.zeros_like(encoded.state.visual_mask)
         features = None
         if units:
-            part = encoded if len(units) == rows else split(encoded, units)
+            part = encoded if len(units) == rows and not per_image else split(encoded, units)
             k = [min(max(budgets[row].k(len(at)), min_tokens), len(at)) for row, at in units]
             action = self.select(vlm, part, torch.tensor(k, device=vlm.device))
             if action.features is not None:

@@ -26,9 +26,6 @@ REFUSED = {
     "llama4": "it reads `last_hidden_state`, and its chunked attention counts indices",
     "ovis2": "it reads visual indicator features beside the tokens",
     "granite4_vision": "its deepstack features are laid out in tuples",
-    "janus": "it reshapes features to a fixed number of tokens",
-    "deepseek_vl": "it reshapes features to a fixed number of tokens",
-    "deepseek_vl_hybrid": "it reshapes features to a fixed number of tokens",
 }
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from grip_vlm.mdp import Action, State
 from grip_vlm.sequence import Positions, Prompt, Sample, collate, pad_right, prune_sequence
-from grip_vlm.vlms._outputs import ListOutput
+from grip_vlm.vlms._outputs import ListOutput, TensorOutput
 from grip_vlm.vlms._places import square_places
 
 PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
@@ -87,6 +87,11 @@ class Encoder:
         output = run(
             **{n: inputs[n] for n in names if inputs.get(n) is not None}, **self.tower_options, return_dict=True
         )
+        if isinstance(output.pooler_output, Tensor) != issubclass(self.output_for(modality), TensorOutput):
+            raise ValueError(
+                f"the tower of {type(self.model).__name__} gives a {type(output.pooler_output).__name__} where its "
+                "family file says otherwise; docs/port-a-model.md tells how `output_type` is set"
+            )
         entries = [entry.flatten(0, -2) for entry in output.pooler_output]
         layers = getattr(output, "deepstack_features", None) or ()
         if any(not isinstance(layer[0], Tensor) for layer in layers):

@@ -70,10 +70,13 @@ class TensorOutput(ListOutput):
 
 
 class FeatureList(list[Tensor]):
-    """(k, D) per sample that `.to(...)` turns into (1, all, D) and `.flatten(0, 1)` into (all, D)."""
+    """(k, D) per sample that answers like the (1, all, D) tensor of all."""
 
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         return torch.cat(list(self)).unsqueeze(0).to(*args, **kwargs)
 
     def flatten(self, start: int, end: int) -> Tensor:
         return self.to().flatten(start, end)
+
+    def reshape(self, *shape: int) -> Tensor:
+        return self.to().reshape(*shape)
