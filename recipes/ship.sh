@@ -3,7 +3,8 @@
 #
 #   bash recipes/ship.sh runs/tiny_llava
 #
-# The warm-up is that of recipes/compare.py, seed 0. Ten minutes on two cores; resumable, as every command in it is.
+# The scorer is `grip` of recipes/compare.py, seed 0: five minutes of training on two cores, and two for the pictures.
+# Resumable, as every command in it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -11,10 +12,11 @@ ASSETS=src/grip_vlm/assets/tiny-llava
 RUNS=${RUNS:-runs/compare}
 
 cp "${1:-runs/tiny_llava}"/checkpoint/* "$ASSETS/"
-grip-vlm warmup --steps 400 --looked 2400 --out "$RUNS/stage1-0"
-grip-vlm train --steps 450 --init "$RUNS/stage1-0" --out "$RUNS/shipped"
-rm -rf "$ASSETS/scorer" && cp -r "$RUNS/shipped" "$ASSETS/scorer"
+grip-vlm warmup --steps 750 --looked 4800 --attention-share 0.98 --out "$RUNS/stage1-0"
+grip-vlm train --steps 120 --init "$RUNS/stage1-0" --out "$RUNS/grip-0"
+rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip-0" "$ASSETS/scorer"
 python recipes/cost.py
+rm -rf "$RUNS/demo" # its rows are those of the VLM and scorer before
 python recipes/demo.py --out "$RUNS/demo" --items 40
 cp "$RUNS"/demo/{frontier.png,sheet.png,table.md} results/
 cp "$RUNS/demo/rows.jsonl" results/demo-rows.jsonl
