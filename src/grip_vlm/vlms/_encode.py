@@ -5,7 +5,7 @@ A family differs in how many of these it must say: which output its tower gives 
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -50,6 +50,8 @@ class Encoder:
     """TensorOutput where the tower gives one tensor"""
     video_as_image = False
     """whether frames of a video stand behind the image token, so that their features are passed as an image's"""
+    bidirectional = False
+    """whether tokens of an image see each other in both directions, which FlashAttention drops in transformers"""
     forward_offset = 0
     """what `forward` expects as position minus what `generate` expects"""
     tower_options: ClassVar[dict[str, Any]] = {}
@@ -239,8 +241,23 @@ class Encoder:
                 outputs[modality] = self.output_for(modality)(
                     pooler_output=pooled, deepstack_features=deepstack or None
                 )
+        position_ids = kept.inputs["position_ids"]
+        if "flash" in (self.model.config.get_text_config()._attn_implementation or ""):
+            self._check_flash(position_ids, outputs.values())
         offset = self.forward_offset if forward else 0
-        return {**kept.inputs, "position_ids": kept.inputs["position_ids"] + offset, "mm_encoder_outputs": outputs}
+        return {**kept.inputs, "position_ids": position_ids + offset, "mm_encoder_outputs": outputs}
+
+    def _check_flash(self, position_ids: Tensor, outputs: Iterable[ListOutput]) -> None:
+        """FlashAttention in transformers reads gaps between the plain positions of a single row as borders of packed
+        sequences. That is harmless (one sequence) until a later chunk of a prefill meets one."""
+        if self.bidirectional:
+            raise ValueError(
+                f"{type(self.model).__name__} lets the tokens of an image see each other in both directions, which "
+                "FlashAttention in transformers does not, pruned or not; load it with attn_implementation='sdpa'"
+            )
+        if position_ids.ndim == 2 and len(position_ids) == 1 and bool((position_ids.diff(dim=1) > 1).any()):
+            for output in outputs:
+                output.forbid_chunks()
 
 
 def merge(where: dict[str, Tensor], parts: dict[str, Tensor]) -> Tensor:

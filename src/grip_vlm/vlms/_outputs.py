@@ -36,6 +36,19 @@ class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
             refuse_packing(sys._getframe(1).f_locals)
         return super().__getattribute__(name)
 
+    def forbid_chunks(self) -> None:
+        """Refuse to be cut for a prefill in chunks, which reads features by key, as nothing else does."""
+        self.__dict__["_chunks_forbidden"] = True
+
+    def __getitem__(self, key: Any) -> Any:
+        if "_chunks_forbidden" in self.__dict__ and key == "pooler_output":
+            raise ValueError(
+                "prefill_chunk_size is wrong for one pruned row under FlashAttention: from the second chunk on "
+                "transformers takes the gaps between positions for several sequences. Leave it out, or load the model "
+                "with attn_implementation='sdpa'"
+            )
+        return super().__getitem__(key)
+
 
 def refuse_packing(reader: Mapping[str, Any]) -> None:
     """Where neither a 2-D mask nor a cache is at hand, transformers takes a gap between positions for the border of two

@@ -6,3 +6,4 @@ from grip_vlm.vlms._outputs import TensorOutput
 
 class VLM(FrozenVLM):
     output_type = TensorOutput
+    bidirectional = True

@@ -11,6 +11,8 @@ from grip_vlm.vlms._places import grid_places, square_places
 
 
 class VLM(FrozenVLM):
+    bidirectional = True
+
     def layout(self, inputs: dict[str, Any], modality: str, seen: Seen) -> tuple[list[int], Tensor]:
         pool = self.model.config.vision_config.pooling_kernel_size
         corners = inputs[f"{modality}_position_ids"].amax(1).tolist()  # (entries, 2) last column and row of patches

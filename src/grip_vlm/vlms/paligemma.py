@@ -12,6 +12,7 @@ from grip_vlm.vlms._outputs import TensorOutput
 class VLM(FrozenVLM):
     output_type = TensorOutput
     forward_offset = 1
+    bidirectional = True
 
     def inputs(
         self, images: Sequence[Image.Image], questions: Sequence[str], answers: Sequence[str] | None = None
