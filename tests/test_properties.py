@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_families import CLOSE, LONG, QUESTION, full_positions, load
+from transformers import LlavaConfig
 
 from grip_vlm import vlms
 from grip_vlm.mdp import Action
@@ -21,6 +22,7 @@ from grip_vlm.sequence import Sample, collate, follow_up, prune_sequence
 from grip_vlm.vlms._encode import Encoder
 
 PAD = -7
+CONFIG = LlavaConfig()
 calm = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])  # for busy machines
 many, few = settings(calm, max_examples=50), settings(calm, max_examples=15)
 
@@ -105,8 +107,8 @@ def pruned_rows(case, **how):
 
 
 def model_inputs(case):
-    """What an encoder makes for a model; nothing of the model is used."""
-    encoder = Encoder(SimpleNamespace(forward=lambda mm_encoder_outputs: None))
+    """What an encoder makes for a model; nothing but its configuration is used."""
+    encoder = Encoder(SimpleNamespace(forward=lambda mm_encoder_outputs: None, config=CONFIG))
     _, prompt, rows, keep = case
     return encoder.pruned(prompt, Action(keep), rows)
 
