@@ -7,6 +7,7 @@ Prints the table of accuracy and time, draws the frontier and a sheet of images 
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import tyro
 from PIL import Image
@@ -40,7 +41,8 @@ def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
         item = benchmarks.example(name, split, index)
         full = vlm.answer(item.image, item.question)
         picture = item.image.resize((224, 224), Image.Resampling.LANCZOS)
-        cells = [draw.caption(picture, [(item.question[:58], "black"), (f"all {full.tokens}: {full.text}", GREY)], 400)]
+        asked = [(line, "black") for line in wrap(item.question, 54)]
+        cells = [draw.caption(picture, [*asked, (f"all {full.tokens}: {full.text}", GREY)], 400)]
         for budget in BUDGETS[1:]:
             answer = vlm.answer(item.image, item.question, grip, budget)
             colour = GREEN if benchmarks.load(name).score(answer.text, item.answers) else RED
