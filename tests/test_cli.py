@@ -86,7 +86,7 @@ def test_an_untrained_pruner_refuses_a_scorer(mistake, ask, tmp_path):
 
 
 def test_a_vlm_without_a_scorer_is_named(mistake, ask, vlm_dir):
-    assert f"no scorer at '{vlm_dir}'" in mistake(ask(pruner="grip"))
+    assert f"no scorer is shipped for '{vlm_dir}'" in mistake(ask(pruner="grip"))
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "no-such-model", "no such model", "../nowhere"])

@@ -206,10 +206,15 @@ Command = (
 
 def _pruner(text: str, vlm: str, seed: int):  # type: ignore[no-untyped-def]
     """(`name`, pruner) of `name` or `name=DIR`; `grip` alone takes the scorer shipped with the VLM."""
-    from grip_vlm import pruners
+    from grip_vlm import pruners, vlms
 
     name, _, scorer = text.partition("=")
     if not scorer and name == "grip":
+        if vlm not in vlms.shipped():
+            shipped = ", ".join(vlms.shipped())
+            raise ValueError(
+                f"no scorer is shipped for {vlm!r} (only for {shipped}); give the folder of one you trained"
+            )
         scorer = vlm
     return name, pruners.load(name, scorer=scorer or None, seed=seed)
 
