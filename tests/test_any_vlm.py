@@ -49,6 +49,15 @@ def test_a_model_wrapped_by_peft_is_pruned_as_itself(fresh):
     assert torch.equal(wrapped.generate(**RANDOM.prune(wrapped, inputs, 0.3), **calm(fresh)), expected)
 
 
+@torch.no_grad()
+def test_a_quantised_model_is_pruned_as_itself(fresh):
+    _, (inputs, _) = batch_of(fresh)
+    quantised = torch.ao.quantization.quantize_dynamic(fresh.model, {torch.nn.Linear})  # int8 products
+    expected = quantised(**inputs).logits
+    assert torch.equal(quantised(**RANDOM.prune(quantised, inputs, 1.0, forward=True)).logits, expected)
+    assert not torch.allclose(fresh.model(**inputs).logits, expected)
+
+
 def test_a_model_dispatched_by_accelerate_is_pruned_as_itself(fresh):
     inputs, _ = batch_of(fresh)
     expected = fresh.model.generate(**RANDOM.prune(fresh.model, inputs, 0.3), **calm(fresh, num_beams=2))
