@@ -112,6 +112,18 @@ def test_one_token_of_one_is_kept_as_it_is(name):
 
 
 @pytest.mark.parametrize("name", FEATURES)
+def test_padding_has_no_say_whatever_is_in_it(name):
+    generator = torch.Generator().manual_seed(0)
+    visual, question = torch.randn(16, 4, generator=generator), torch.randn(3, 4, generator=generator)
+    noise = 9 * torch.randn(5, 4, generator=generator)
+    encoded = encoded_of(torch.cat([visual, noise]), torch.cat([question, noise]))
+    encoded.state.visual_mask[0, 16:] = encoded.state.question_mask[0, 3:] = False
+    for k in (1, 5, 12, 16):
+        found = pruners.load(name).select(None, encoded, torch.tensor([k]))
+        assert found.indices() == select(name, visual, question, k).indices()
+
+
+@pytest.mark.parametrize("name", FEATURES)
 def test_equal_tokens_still_give_exactly_k(name):
     for k in range(1, 8):
         assert select(name, torch.ones(7, 4), torch.ones(2, 4), k).kept.tolist() == [k]
