@@ -28,7 +28,10 @@ class Pruner(Untrained):
 
 
 def farthest_first(visual: Tensor, k: int) -> Tensor:
-    """(n, D) -> (k,) indices in the order chosen. At least a quarter of the largest minimal distance there is."""
+    """(n, D) -> (k,) indices in the order chosen.
+
+    Their least distance is at least a quarter of the largest possible (Tamir 1991: half, for the root of 2d).
+    """
     distance = (1 - cosines(visual, visual)).fill_diagonal_(torch.inf)  # (n, n)
     newest = distance.amin(1).argmax()
     chosen = [newest]
