@@ -1,0 +1,42 @@
+"""Projected features of one sample at a time, and their cosines: what methods that look at features alone share."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from grip_vlm.mdp import State
+
+
+def samples(state: State, k: Tensor) -> Iterator[tuple[int, Tensor, Tensor, int]]:
+    """(row, visual tokens (n, D), question tokens (m, D), tokens to keep) of each sample: float32, without padding.
+
+    Raises:
+        ValueError: a sample is to keep no token, or more than it has.
+    """
+    sizes = zip(state.counts.tolist(), state.question_mask.sum(1).tolist(), k.tolist(), strict=True)
+    for row, (n, m, keep) in enumerate(sizes):
+        if not 1 <= keep <= n:
+            raise ValueError(f"cannot keep {keep} of {n} visual tokens; keep between 1 and {n}")
+        yield row, state.visual[row, :n].float(), state.question[row, :m].float(), keep
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """(n, D), (m, D) -> (n, m); a vector of zeros has cosine 0 with all."""
+    normalize = torch.nn.functional.normalize
+    return normalize(a, dim=-1) @ normalize(b, dim=-1).T
+
+
+def relevance(visual: Tensor, question: Tensor) -> Tensor:
+    """How much each visual token (n, D) looks like the question (m, D): its mean cosine with the tokens there, (n,).
+
+    Ours, for methods whose papers read it off a text tower or attention that not every VLM has: a projector moves
+    visual tokens into the space of the language model's word embeddings, so both can be compared there. The question
+    is the text after the last image, words of the chat template included.
+
+    Raises:
+        ValueError: the question has no tokens.
+    """
+    if not len(question):
+        raise ValueError("relevance to the question needs text after the last image, and this prompt has none")
+    return cosines(visual, question).mean(1)

@@ -1,0 +1,38 @@
+"""Bipartite soft matching down to exactly k tokens: the most alike pairs become their mean, round after round."""
+
+import torch
+from torch import Tensor
+
+from grip_vlm.pruners._features import cosines
+
+
+def merge(visual: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Merge tokens until k are left (ToMe, arXiv 2210.09461, section 3).
+
+    In a round, every second token (0, 2, ..) looks for the most alike of the others, by cosine. The most alike pairs
+    merge, as many as are needed, at most half of the tokens. A merged token stands where the second of its pair stood,
+    and weighs as many tokens as went into it: it is the mean of all of them.
+
+    Args:
+        visual: (n, D) in the order in which they are to alternate.
+        k: 1 .. n.
+
+    Returns:
+        (k,) indices of the tokens left, ascending; (k, D) their features. Tokens that nothing was merged into keep
+        theirs to the bit.
+    """
+    features = visual
+    at = torch.arange(len(visual), device=visual.device)  # (n,)
+    size = torch.ones_like(features[:, 0])  # (n,)
+    while (n := len(at)) > k:
+        alike, partner = cosines(features[::2], features[1::2]).max(1)  # (n / 2,), up
+        source = alike.argsort(descending=True, stable=True)[: min(n - k, n // 2)]
+        own = torch.arange(n, device=at.device)
+        goes = own.clone()
+        goes[2 * source] = 2 * partner[source] + 1
+        left = own[goes == own]
+        weight = (goes == left[:, None]) * size  # (left, n)
+        size = weight.sum(1)
+        features = weight @ features / size[:, None]
+        at = at[left]
+    return at, features

@@ -1,0 +1,32 @@
+"""ToMe (arXiv 2210.09461) on projected tokens: merge the most alike until k are left, whatever the question.
+
+Where it departs from the paper: there a few tokens merge in every block of the tower, by the keys of its attention, and
+attention is weighted by token size. Ours merges what the tower and the projector give, by its own cosines, in as few
+rounds as there can be, and the language model, which stays as it is, does not learn the sizes. A merged token has the
+position of the token it was merged into; so have the features some models add in later layers (deepstack).
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grip_vlm.mdp import Action
+from grip_vlm.pruners._features import samples
+from grip_vlm.pruners._merging import merge
+from grip_vlm.pruners._untrained import Untrained
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+class Pruner(Untrained):
+    @torch.no_grad()
+    def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
+        mask = torch.zeros_like(encoded.state.visual_mask)
+        features = encoded.prompt.visual.clone()
+        for row, visual, _, keep in samples(encoded.state, k):
+            at, merged = merge(visual, keep)
+            mask[row, at] = True
+            features[row, at] = merged.to(features.dtype)
+        return Action(mask, features)
