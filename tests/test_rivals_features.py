@@ -269,7 +269,12 @@ def test_svd_prune_by_hand():
     """Singular values 5, 5 and 1: two directions hold 50/51 of the energy, one holds 25/51."""
     visual = torch.tensor([[3.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 1.0], [4.0, 0.0, 0.0]])
     torch.testing.assert_close(leverage(visual), torch.tensor([0.18, 0.5, 0.0, 0.32]))
-    assert select("svd_prune", visual, torch.zeros(0, 3), 2).indices() == [1, 3]
+
+
+def test_svd_prune_looks_at_what_differs_from_the_mean():
+    visual = torch.tensor([[0.0, 1.0], [4.0, 0.0], [-4.0, 0.0], [0.0, -1.0]])
+    for common in (0.0, 100.0):
+        assert select("svd_prune", visual + common, torch.zeros(0, 2), 2).indices() == [1, 2]
 
 
 def test_svd_prune_drops_directions_beyond_the_energy():

@@ -1,9 +1,11 @@
 """SVD-Prune (arXiv 2604.11530): keep the tokens with the highest leverage on the image's leading singular directions.
 
-F = U S V' of the projected tokens, neither centred nor scaled; r is the smallest rank that holds 90 % of the energy
+F = U S V' of the projected tokens less their mean; r is the smallest rank that holds 90 % of the energy
 (the sum of squared singular values); leverage of token t is the sum of U_ti squared over i <= r, divided by r. Large
 tokens weigh more. Where it departs from the paper, whose code is not public:
 
+- Centring is ours. A third party's port does not centre, and the summaries do not say; without it the mean direction holds
+  most of the energy and tokens are kept no better than at random (docs/log.md).
 - Its share of energy is not published; 90 % is that of a third party's port.
 - r is at most half of the tokens: with all directions, every leverage is the same.
 - Kept tokens have their original positions; the paper does not say.
@@ -30,7 +32,7 @@ class Pruner(Untrained):
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         scores = torch.full(encoded.state.visual_mask.shape, -torch.inf, device=k.device)
         for row, visual, _, _ in samples(encoded.state, k):
-            scores[row, : len(visual)] = leverage(visual)
+            scores[row, : len(visual)] = leverage(visual - visual.mean(0))
         return Action(policy.greedy(scores, k))
 
 
