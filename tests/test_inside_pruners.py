@@ -1,5 +1,6 @@
 """The methods that prune inside the language model: schedules that meet the budget, ranks as their formulas say."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -140,6 +141,12 @@ def test_vscan_refuses_a_tower_without_cls():
     encoded = vlm.encode(batch_of(family)[0])
     with pytest.raises(ValueError, match="vscan needs the vision tower's hidden states"):
         pruners.load("vscan").respond(vlm, encoded, torch.tensor([5, 5]), 2)
+
+
+def test_an_image_with_no_text_after_it_is_refused(vlm, batch):
+    state = replace(batch.state, question_mask=torch.zeros_like(batch.state.question_mask))
+    with pytest.raises(ValueError, match="ranked by the text after the image"):
+        pruners.load("fastv").respond(vlm, replace(batch, state=state), torch.tensor(K), 2)
 
 
 # ---- ranks -----------------------------------------------------------------------------------------------------------

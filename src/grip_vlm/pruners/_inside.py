@@ -89,7 +89,7 @@ class Inside(Untrained):
             shares = self.shares(scale)
             return {0: n} | {c: min(max(1, int(n * s)), n) for c, s in zip(cuts, shares, strict=True)}
 
-        low, high = 0.0, 4.0
+        low, high = 0.0, 4.0  # hardly any, and more than all at every cut
         if mean(at(low), layers) > k:
             name, least = type(self).__module__.rpartition(".")[2], math.ceil(mean(at(low), layers))
             raise ValueError(
