@@ -144,6 +144,29 @@ def test_other_ways_to_generate_are_exact_as_well(family, how):
     torch.testing.assert_close(torch.stack(out.logits, dim=1), expected, **CLOSE)
 
 
+def test_a_second_generation_starts_anew():
+    family = load("llava")
+    prompt, whole, visual = start(vlms.wrap(family.model), batch_of(family)[0])
+    outs = []
+    with leaving(family.model, prompt, whole, visual, Schedule(KEEP, last_token(visual))):
+        for _ in range(2):
+            whole["mm_encoder_outputs"] = start(vlms.wrap(family.model), batch_of(family)[0])[1]["mm_encoder_outputs"]
+            outs.append(family.model.generate(**whole, **calm(family)))
+    assert torch.equal(*outs)
+
+
+@torch.no_grad()
+def test_padding_does_not_ask():
+    family = load("llava")
+    prompt, whole, visual = start(vlms.wrap(family.model), batch_of(family)[0])
+    asks = last_token(visual).clone()
+    asks[1, 0] = True  # padding in the shorter row
+    with leaving(family.model, prompt, whole, visual, Schedule(KEEP, asks)) as walk:
+        family.model.generate(**whole, **calm(family))
+    _, plain, _ = run(family, batch_of(family)[0])
+    assert torch.equal(walk.left[2][1], plain.left[2][1])
+
+
 # ---- tokens are really gone ------------------------------------------------------------------------------------------
 
 
