@@ -231,14 +231,13 @@ def test_the_raters_of_a_ragged_batch_stand_at_the_end_of_the_prompt(batch):
 
 
 def test_vscan_takes_half_from_windows_in_turn_and_half_from_the_image():
-    window = torch.tensor([0, 0, 0, 1, 1, 1])
-    shallow = torch.tensor([0.30, 0.20, 0.10, 0.05, 0.02, 0.01])
-    deep = torch.tensor([0.5, 0.1, 0.2, 0.1, 0.0, 0.1])
-    # Two of windows: the best of each, 0 and 3. Two of the rest of the image: 2, and of the ties the first.
-    assert both(shallow, deep, window, 4).nonzero()[:, 0].tolist() == [0, 1, 2, 3]
-    # Three of windows: the second place goes to the window with the higher attention.
-    assert both(shallow, deep, window, 6).tolist() == [True] * 6
-    assert both(shallow, torch.tensor([0, 0, 0, 0, 0, 1.0]), window, 2).nonzero()[:, 0].tolist() == [0, 5]
+    window = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    shallow = torch.tensor([0.30, 0.20, 0.10, 0.0, 0.05, 0.02, 0.01, 0.0])
+    deep = torch.tensor([0.5, 0.0, 0.0, 0.9, 0.0, 0.0, 0.8, 0.7])
+    # Two of windows: the best of each, 0 and 4. Two of the rest of the image: 3 and 6.
+    assert both(shallow, deep, window, 4).nonzero()[:, 0].tolist() == [0, 3, 4, 6]
+    # Three of windows: the second place goes to the window with the higher attention, that is to 1.
+    assert both(shallow, deep, window, 6).nonzero()[:, 0].tolist() == [0, 1, 3, 4, 6, 7]
 
 
 def test_vscan_averages_what_it_drops_into_the_most_similar_kept_token():
