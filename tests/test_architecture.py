@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from rooms before it.
 ORDER = [
     ["resume", "budget", "mdp", "scenes", "draw"],
-    ["benchmarks", "policy", "plackett_luce", "scorer", "sequence"],
+    ["benchmarks", "policy", "plackett_luce", "scorer", "sequence", "inside"],
     ["checkpoint", "vlms", "data"],
     ["pruners", "bank"],
     ["rewards", "relaxation", "evaluate", "latency"],

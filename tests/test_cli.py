@@ -113,7 +113,7 @@ def test_an_impossible_budget_is_refused_with_the_rule(mistake, ask, budget):
     ("flags", "said"),
     [
         (["--benchmarks", "vqa"], "unknown benchmark 'vqa'"),
-        (["--pruners", "full,fastv"], "unknown pruner 'fastv'"),
+        (["--pruners", "full,nothing"], "unknown pruner 'nothing'"),
         (["--budgets", "0.1,2.5"], "a budget is a whole number of tokens (64)"),
         (["--limit", "0"], "limit and batch must be at least 1"),
         (["--batch", "0"], "limit and batch must be at least 1"),

@@ -11,7 +11,7 @@ from grip_vlm.evaluate import evaluate, read, repair
 
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),
-    *("score", "seconds", "seed", "commit", "torch", "transformers", "device"),
+    *("score", "seconds", "seed", "commit", "torch", "transformers", "device", "entering"),
 )
 BUDGETS = ("7", "0.1")
 
@@ -45,6 +45,16 @@ def what(row):
 def test_a_row_has_exactly_the_fields_of_the_contract_in_order(first):
     for line in first[0].splitlines():
         assert tuple(json.loads(line)) == FIELDS
+
+
+def test_rows_from_before_the_last_field_was_there_are_read(first, tmp_path):
+    old = [json.loads(line) for line in first[0].splitlines()]
+    for row in old:
+        del row["entering"]
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
+    rows, _ = read(tmp_path / "old.jsonl")
+    assert [row.key for row in rows] == [row.key for row in first[1]]
+    assert {row.entering for row in rows} == {None}
 
 
 def test_there_is_one_row_per_item_and_budget_and_one_for_full_and_blind(first):

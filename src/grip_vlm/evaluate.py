@@ -34,6 +34,7 @@ class Row:
     budget: str
     tokens: int
     kept: int
+    """of them per layer of the language model, rounded where layers differ"""
     prediction: str
     target: str
     score: float
@@ -45,6 +46,8 @@ class Row:
     torch: str
     transformers: str
     device: str
+    entering: int | None = None
+    """visual tokens that enter the language model; rows from before this field was there do not say"""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -185,8 +188,8 @@ def _answer(
     start = time.perf_counter()
     counts = encoded.state.counts
     wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
-    action = pruner.select(vlm, encoded, torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device))
-    texts = vlm.generate(vlm.pruned(encoded.prompt, action, forward=False), max_new_tokens)
+    k = torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device)
+    said = pruner.respond(vlm, encoded, k, max_new_tokens)
     vlm.synchronize()
     seconds = (seen.seconds + time.perf_counter() - start) / len(examples)
     common: dict[str, Any] = {
@@ -206,11 +209,12 @@ def _answer(
             benchmark=example.benchmark,
             item=example.item,
             tokens=int(counts[i]),
-            kept=int(action.kept[i]),
+            kept=round(float(said.per_layer[i])),
             prediction=text,
             target=example.answers[0],
             score=score(example.benchmark, text, example.answers),
+            entering=int(said.entering[i]),
             **common,
         )
-        for i, (example, text) in enumerate(zip(examples, texts, strict=True))
+        for i, (example, text) in enumerate(zip(examples, said.texts, strict=True))
     ]

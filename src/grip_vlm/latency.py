@@ -53,8 +53,7 @@ def measure(
             start = time.perf_counter()
             encoded = vlm.encode(inputs)
             k = torch.tensor([budget.k(int(n)) for n in encoded.state.counts], device=vlm.device)
-            pruned = vlm.pruned(encoded.prompt, pruner.select(vlm, encoded, k), forward=False)
-            vlm.model.generate(**pruned, do_sample=False, min_new_tokens=new_tokens, max_new_tokens=new_tokens)
+            pruner.respond(vlm, encoded, k, max_new_tokens=new_tokens, min_new_tokens=new_tokens)
             vlm.synchronize()
             if round_:
                 seconds[at].append((time.perf_counter() - start) / batch)

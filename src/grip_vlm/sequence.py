@@ -66,6 +66,17 @@ def pad_left(rows: Sequence[Tensor], fill: int) -> Tensor:
     return torch.stack([torch.nn.functional.pad(row, (longest - row.shape[-1], 0), value=fill) for row in rows], dim=-2)
 
 
+def pad_left_indices(stays: Tensor) -> Tensor:
+    """(R, L) bool -> the columns that stay, packed to the right, (R, L'); -1 is padding."""
+    lengths = stays.sum(1)
+    longest = int(lengths.max())
+    row, column = stays.nonzero(as_tuple=True)
+    place = (stays.cumsum(1) - 1)[row, column] + (longest - lengths)[row]
+    source = torch.full((len(stays), longest), -1, dtype=torch.long, device=stays.device)
+    source[row, place] = column
+    return source
+
+
 def pad_right(rows: Sequence[Tensor], fill: float = 0) -> Tensor:
     """Rows (n_i, ...) -> (B, N, ...)."""
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=fill)
@@ -125,12 +136,7 @@ def prune_sequence(
     stays = prompt.attention_mask[rows].bool()  # (R, L)
     row, token = ((slots >= 0) & ~kept).nonzero(as_tuple=True)
     stays[row, slots[row, token]] = False
-    lengths = stays.sum(1)
-    longest = int(lengths.max())
-    row, column = stays.nonzero(as_tuple=True)
-    place = (stays.cumsum(1) - 1)[row, column] + (longest - lengths)[row]  # padded on the left
-    source = torch.full((len(rows), longest), -1, dtype=torch.long, device=slots.device)  # (R, L')
-    source[row, place] = column
+    source = pad_left_indices(stays)  # (R, L')
     valid = source >= 0
 
     def take(values: Tensor, fill: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 AnyBudget = int | float | str | Budget
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the VLM said to a batch, and from how many visual tokens."""
+
+    texts: list[str]
+    action: Action  # (B, N) the tokens that reach the last layer
+    entering: Tensor  # (B,) tokens that enter the language model
+    per_layer: Tensor  # (B,) float, tokens per layer of the language model: what methods are compared by
+
+
 class BasePruner(ABC):
     """Files of this folder define a class `Pruner` that inherits from this one and takes the keywords of `load`."""
 
@@ -27,6 +37,18 @@ class BasePruner(ABC):
     @abstractmethod
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         """Keep k (B,) tokens of each sample. `full` and `blind` ignore k, `downsample` keeps at most k."""
+
+    def respond(
+        self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor, max_new_tokens: int, min_new_tokens: int = 0
+    ) -> Said:
+        """Greedy answers to a batch from k (B,) tokens per layer of the language model each.
+
+        Raises:
+            ValueError: a VLM, batch or budget that the method is not for.
+        """
+        action = self.select(vlm, encoded, k)
+        inputs = vlm.pruned(encoded.prompt, action, forward=False)
+        return Said(vlm.generate(inputs, max_new_tokens, min_new_tokens), action, action.kept, action.kept.float())
 
     def prune(
         self,
@@ -54,7 +76,8 @@ class BasePruner(ABC):
             Inputs of one call, padded on the left; `generate` returns the pruned prompt and what follows it.
 
         Raises:
-            ValueError: an impossible budget, or a model or batch that cannot be pruned.
+            ValueError: an impossible budget, a model or batch that cannot be pruned, or a method that prunes inside
+                the language model, which inputs cannot express: see `respond`.
         """
         from grip_vlm import vlms
 

@@ -26,14 +26,18 @@ class Pruner(Untrained):
         return Action(policy.greedy(scores, k))
 
 
-def cls_row(vlm: "FrozenVLM", hidden: tuple[Tensor, ...]) -> Tensor:
-    """Attention of CLS to the patches in the last layer that feeds the language model, mean of heads, (images, n).
+def cls_row(vlm: "FrozenVLM", hidden: tuple[Tensor, ...], at: int | None = None) -> Tensor:
+    """Attention of CLS to the patches in one layer of the tower, mean of heads, (images, n).
 
     One row is recomputed from the layer's input, so no attention implementation has to give out its maps.
+
+    Args:
+        hidden: the tower's states, (images, 1 + n, d) each, the first before all layers.
+        at: which of these the layer makes; None is the one that feeds the language model.
     """
     tower = vlm.model.base_model.vision_tower
     layers = getattr(tower, "vision_model", tower).encoder.layers
-    at = vlm.model.config.vision_feature_layer
+    at = vlm.model.config.vision_feature_layer if at is None else at
     if not isinstance(at, int):
         raise ValueError(f"{vlm.name!r} takes features from layers {at}; cls_attention knows one layer")
     layer = layers[(at if at >= 0 else len(hidden) + at) - 1]

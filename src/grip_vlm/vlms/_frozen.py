@@ -26,7 +26,9 @@ class Answer:
     tokens: int
     """visual tokens of the image"""
     kept: int
+    """of them per layer of the language model, rounded where layers differ"""
     kept_indices: list[int]
+    """those that reach its last layer"""
     seconds: float
     """vision tower, pruner and language model together"""
 
@@ -95,9 +97,11 @@ class FrozenVLM(Encoder):
     # ---- answer ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[str]:
+    def generate(self, inputs: dict[str, Any], max_new_tokens: int, min_new_tokens: int = 0) -> list[str]:
         """Greedy answers, one per row."""
-        out = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        out = self.model.generate(
+            **inputs, max_new_tokens=max_new_tokens, min_new_tokens=min_new_tokens, do_sample=False
+        )
         new = out[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)]
 
@@ -119,13 +123,14 @@ class FrozenVLM(Encoder):
         encoded = self.encode(self.inputs([image], [question]))
         n = int(encoded.state.counts[0])
         if pruner is None:
-            action = Action(encoded.state.visual_mask)
+            action, kept = Action(encoded.state.visual_mask), n
+            text = self.generate(self.pruned(encoded.prompt, action, forward=False), max_new_tokens)[0]
         else:
-            action = pruner.select(self, encoded, torch.tensor([wanted.k(n)], device=self.device))
-        text = self.generate(self.pruned(encoded.prompt, action, forward=False), max_new_tokens)[0]
+            said = pruner.respond(self, encoded, torch.tensor([wanted.k(n)], device=self.device), max_new_tokens)
+            action, kept, text = said.action, round(float(said.per_layer[0])), said.texts[0]
         self.synchronize()
         seconds = time.perf_counter() - start
-        return Answer(text, n, int(action.kept[0]), action.indices(), seconds)
+        return Answer(text, n, kept, action.indices(), seconds)
 
     def synchronize(self) -> None:
         """Wait for the device, so that clocks are honest."""

@@ -1,0 +1,76 @@
+"""VScan (arXiv 2505.22654): the best by CLS attention in the image and its windows, halfway the question's choice.
+
+Before the language model: half of the tokens are the best of windows (a sixteenth of the image each) by CLS attention
+in a shallow layer (5 of 24), half the best of the image in the layer that feeds the language model; every other token
+is averaged into the kept one most similar to it. At half of the language model's depth, a third of them stays, ranked
+as in PyramidDrop.
+
+Deviations, beside those of `_inside`: tokens are merged after the projector, not before; where the local half is no
+multiple of the windows, those with the highest attention give one more; original positions (the code counts anew).
+"""
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from grip_vlm import policy
+from grip_vlm.mdp import Action
+from grip_vlm.pruners._inside import Inside
+from grip_vlm.pruners.cls_attention import cls_row
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded, FrozenVLM
+
+WINDOWS = 4  # in a row and in a column: 6 x 6 of the 24 x 24 patches of CLIP
+SHALLOW = Fraction(5, 24)
+
+
+class Pruner(Inside):
+    depths = (Fraction(0), Fraction(1, 2))
+
+    def shares(self, scale: float) -> list[float]:
+        return [scale, scale / 3]
+
+    def enter(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
+        state = encoded.state
+        if encoded.hidden is None:
+            raise ValueError(f"vscan needs the vision tower's hidden states, and {vlm.name!r} gave none")
+        shallow = cls_row(vlm, encoded.hidden, 1 + round(SHALLOW * (len(encoded.hidden) - 1)))  # (images, n)
+        deep = cls_row(vlm, encoded.hidden)
+        if deep.numel() != int(state.counts.sum()):
+            raise ValueError(f"vscan needs a vision tower with a CLS token, and that of {vlm.name!r} has none")
+        window = (state.places * WINDOWS).long().clamp(max=WINDOWS - 1)  # (B, N, 2)
+        window = (state.image * WINDOWS + window[..., 0]) * WINDOWS + window[..., 1]
+        mask, features = torch.zeros_like(state.visual_mask), encoded.prompt.visual.clone()
+        rows = (torch.split(row.flatten(), state.counts.tolist()) for row in (shallow, deep))
+        for row, (near, far, keep) in enumerate(zip(*rows, k.tolist(), strict=True)):
+            n = len(near)
+            kept = both(near, far, window[row, :n], keep)
+            mask[row, :n], features[row, :n] = kept, merged(features[row, :n], kept)
+        return Action(mask, features)
+
+
+def both(shallow: Tensor, deep: Tensor, window: Tensor, k: int) -> Tensor:
+    """k of n tokens, (n,) bool: k // 2 by `shallow` in their windows in turn, the others by `deep`; all (n,)."""
+    place = torch.empty_like(window)  # of each token among those of its window
+    for one in set(window.tolist()):
+        own = (window == one).nonzero()[:, 0]
+        place[own[shallow[own].argsort(descending=True, stable=True)]] = torch.arange(len(own), device=window.device)
+    # Attention is below 1, so that the place in the window comes first.
+    local = torch.zeros_like(window, dtype=torch.bool)
+    local[(shallow - place).argsort(descending=True, stable=True)[: k // 2]] = True
+    rest = deep.masked_fill(local, -torch.inf)
+    return local | policy.greedy(rest[None], torch.tensor([k - k // 2], device=deep.device))[0]
+
+
+def merged(features: Tensor, kept: Tensor) -> Tensor:
+    """(n, D) with each token that is not kept averaged into the kept one of the highest cosine."""
+    unit = F.normalize(features.float(), dim=-1)
+    into = kept.nonzero()[:, 0][(unit @ unit[kept].mT).argmax(1)]  # (n,)
+    into = torch.where(kept, torch.arange(len(kept), device=kept.device), into)
+    total = torch.zeros_like(unit).index_add(0, into, features.float())
+    size = torch.bincount(into, minlength=len(kept)).clamp(min=1)
+    return (total / size[:, None]).to(features)
