@@ -18,7 +18,7 @@ from grip_vlm import benchmarks, pareto, pruners, vlms
 from grip_vlm.budget import Budget
 from grip_vlm.latency import measure, seconds_at
 from grip_vlm.pruners._scored import Scored
-from grip_vlm.resume import write_text
+from grip_vlm.files import write_text
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from grip_vlm import pareto
-from grip_vlm.evaluate import Row
+from grip_vlm.rows import Row
 from grip_vlm.pareto import Point
 
 
