@@ -47,7 +47,7 @@ def summaries(measured: Measured, axis: Axis, ours: str) -> list[Summary]:
         Summary(
             name,
             _area(measured, name) if axis is TOKENS else UNKNOWN,
-            _hypervolume(measured, axis, name),
+            _hypervolume(measured, axis, name) if name != "full" else UNKNOWN,
             _bjontegaard(measured, axis, ours, name),
             {level: _speedup(measured, axis, ours, name, level) for level in LEVELS},
         )
