@@ -61,8 +61,24 @@ def report(rows: Sequence[Row], folder: Path, ours: str = "grip", flops: Flops |
     if ours not in measured.pruners():
         raise ValueError(f"there are no rows of {ours!r} to compare; measured were {', '.join(measured.pruners())}")
     compared = comparisons(measured, ours)
-    numbers = {axis: summaries(measured, axis, ours) for axis in measured.axes()}
     accuracy = tables.by_budget(measured, compared)
-    said = _said(measured, compared, numbers, ours)
-    write_text(folder / "report.md", said)
+    sentences = [verdict.by_budget(measured, compared, ours)]
+    curves = []
+    for axis in measured.axes():
+        found = summaries(measured, axis, ours)
+        numbers = tables.curve_numbers(found, axis, ours)
+        sentences += [verdict.on_frontier(measured, axis, ours), verdict.at_equal_accuracy(found, axis, ours)]
+        curves.append(f"### Over {axis.name}\n\n![over {axis.name}]({axis.field}.png)\n\n{tables.markdown(numbers)}")
+        write_text(folder / f"curves-{axis.field}.tex", tables.latex(numbers))
+        for ending in ("png", "svg"):
+            figures.over(measured, axis, ours, folder / f"{axis.field}.{ending}")
+    for ending in ("png", "svg"):
+        figures.tasks(measured, ours, folder / f"tasks.{ending}")
+    write_text(folder / "table.md", _table(measured, ours))
+    write_text(folder / "accuracy.tex", tables.latex(accuracy))
+    write_text(folder / "frontier.html", interactive.page(measured, compared, ours))
+    said = "\n".join(sentences)
+    by_budget = f"## Accuracy by budget\n\n{tables.markdown(accuracy)}\n![tasks](tasks.png)\n"
+    parts = [f"# {measured.vlm}: {ours} and the others\n", said, by_budget, "## Whole curves\n", *curves, verdict.METHOD]
+    write_text(folder / "report.md", "\n".join(parts))
     return said

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grip_vlm.pareto.measured import FLOPS, TOKENS, Axis, Measured
+from grip_vlm.pareto.measured import TOKENS, Axis, Measured
 from grip_vlm.pareto.tables import ranked
 from grip_vlm.rows import FIXED
 
@@ -51,6 +52,8 @@ def over(measured: Measured, axis: Axis, ours: str, path: Path) -> None:
         axes.plot(x, [100 * point.accuracy for point in mine], **style)
         starts[name] = (x[0], 100 * mine[0].accuracy, style["color"])
     _levels(axes, {p.pruner: 100 * p.accuracy for p in measured.points if p.pruner in FIXED})
+    for i in measured.at("full", axis):
+        axes.plot(measured.points[i].cost(axis), 100 * measured.points[i].accuracy, "*", ms=11, color="0.2", zorder=5)
     _scale(axes, measured, axis)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
@@ -58,7 +61,7 @@ def over(measured: Measured, axis: Axis, ours: str, path: Path) -> None:
     axes.set_ylabel("accuracy, macro mean (%)")
     axes.set_title(f"{measured.vlm}: accuracy over {axis.name}", loc="left")
     axes.grid(alpha=0.25)
-    _names(figure, axes, starts, ours)
+    _names(axes, starts, ours)
     save(figure, path)
 
 
@@ -116,17 +119,19 @@ def _levels(axes: Axes, accuracies: dict[str, float], named: bool = True) -> Non
 def _scale(axes: Axes, measured: Measured, axis: Axis) -> None:
     """A logarithmic cost; over the tokens, ticks stand at the budgets."""
     axes.set_xscale("log")
+    axes.minorticks_off()
     if axis is TOKENS:
-        ticks = sorted({round(100 * share) for share in measured.budgets().values()} - {0})
+        shares = [*measured.budgets().values(), *(measured.points[i].kept for i in measured.at("full"))]
+        ticks = sorted({round(100 * share) for share in shares} - {0})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
-    else:
-        plain = matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_major_formatter(plain)
-        axes.xaxis.set_minor_formatter(plain if axis is not FLOPS else matplotlib.ticker.NullFormatter())
+        return
+    low, high = axes.get_xlim()
+    if high < 10 * low:  # too few powers of ten
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
-def _names(figure: Figure, axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -> None:
+def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -> None:
     """Every line's name left of the axes, level with where it begins as far as the names leave each other room."""
     if not starts:
         return
@@ -142,8 +147,8 @@ def _names(figure: Figure, axes: Axes, starts: dict[str, tuple[float, float, str
             va="center",
             fontsize=8,
             fontweight="bold" if name == ours else "normal",
-            color=colour if colour != GREY else "#555555",
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6},
+            color="black" if colour != GREY else "#555555",
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6 if colour == GREY else 1.1},
         )
 
 

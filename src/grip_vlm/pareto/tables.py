@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grip_vlm.budget import Budget
 from grip_vlm.pareto.comparisons import Comparison
 from grip_vlm.pareto.measured import FLOPS, TOKENS, Axis, Measured
 from grip_vlm.pareto.summaries import LEVELS, Estimate, Summary
@@ -55,7 +56,7 @@ def detail(measured: Measured, compared: Compared, ours: str) -> Table:
         line = [point.pruner, point.budget, f"{100 * point.kept:.1f} %", f"{100 * point.accuracy:.1f}"]
         line += [f"{100 * point.low:.1f} to {100 * point.high:.1f}", str(point.seeds)]
         line += [f"{100 * point.accuracy / full:.1f} %" if full else "-"]
-        found = compared.get((point.pruner, point.budget)) if point.budget else None
+        found = compared.get((point.pruner, point.budget))
         line += [points(found), f"{found.p:.2g}"] if found else ["-", "-"]
         line += [f"{100 * point.by_benchmark[name]:.1f}" for name in names]
         line += [_number(point.cost(FLOPS)) for _ in costs] + [f"{1000 * point.seconds:.1f}"]
@@ -84,7 +85,7 @@ def by_budget(measured: Measured, compared: Compared) -> Table:
             mean = f"**{mean}**" if point.accuracy == best[budget] else mean
             line.append(f"{mean} ± {50 * (point.high - point.low):.1f}{mark}")
         lines.append(line)
-    return Table(["pruner", *(f"{100 * share:.3g} %" for share in budgets.values())], lines)
+    return Table(["pruner", *map(budget_said, budgets)], lines)
 
 
 def ranked(measured: Measured) -> list[str]:
@@ -104,6 +105,12 @@ def curve_numbers(found: Sequence[Summary], axis: Axis, ours: str) -> Table:
         line += [estimate(one.speedup[level], 1, ".2f", " ×") for level in LEVELS]
         lines.append(line)
     return Table(head, lines)
+
+
+def budget_said(budget: str) -> str:
+    """A row's budget for people: "10 %" or "64 tokens"."""
+    parsed = Budget.parse(budget)
+    return f"{parsed.tokens} tokens" if parsed.fraction is None else f"{float(100 * parsed.fraction):g} %"
 
 
 def points(found: Comparison) -> str:

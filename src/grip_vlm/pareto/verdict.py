@@ -8,7 +8,18 @@ from grip_vlm.pareto.comparisons import Comparison
 from grip_vlm.pareto.curves import frontier
 from grip_vlm.pareto.measured import Axis, Measured
 from grip_vlm.pareto.summaries import LEVELS, Summary
-from grip_vlm.pareto.tables import Compared, estimate
+from grip_vlm.pareto.tables import Compared, budget_said, estimate
+
+METHOD = """## How to read this
+
+Accuracy is the macro mean over benchmarks. Intervals are of 95 %, from a bootstrap that resamples items within benchmarks,
+the same for all methods, and training seeds; few seeds make it too narrow, by half the spread between seeds if there are
+two. `p` and † are after Holm's correction over all comparisons of ours with another method at a budget. "No certain
+difference" does not mean that there is none: its interval says how large it may be. AUC is the mean accuracy over the
+logarithm of the budget. Hypervolume is the share of what lies between no image and all tokens, and between the cheapest
+point and all tokens, that a method dominates. BD (Bjontegaard) is the mean difference in cost over the accuracies that both
+reach. Costs are taken as they were measured: no interval holds the noise of the clock.
+"""
 
 
 def by_budget(measured: Measured, compared: Compared, ours: str) -> str:
@@ -19,11 +30,11 @@ def by_budget(measured: Measured, compared: Compared, ours: str) -> str:
     """
     accuracy = {point.budget: point.accuracy for point in measured.points if point.pruner == ours}
     blocks = []
-    for budget, share in measured.budgets().items():
+    for budget in measured.budgets():
         here = sorted((c for (_, b), c in compared.items() if b == budget), key=lambda c: c.difference)
         if not here:
             continue
-        lines = [f"**At {100 * share:.3g} % of the tokens** {ours} answers {100 * accuracy[budget]:.1f} % right."]
+        lines = [f"**At {budget_said(budget)}**, {ours} gets {100 * accuracy[budget]:.1f} % right."]
         won = [c for c in here if c.certain and c.difference > 0]
         lost = [c for c in here if c.certain and c.difference < 0]
         open_ = [c for c in here if not c.certain]
@@ -45,10 +56,10 @@ def on_frontier(measured: Measured, axis: Axis, ours: str) -> str:
     reached: dict[str, list[str]] = {}
     for i in best:
         point = measured.points[index[i]]
-        reached.setdefault(point.pruner, []).append(f"{100 * point.kept:.3g} %")
+        reached.setdefault(point.pruner, []).append(budget_said(point.budget))
     mine = reached.pop(ours, None)
-    first = f"{ours} is on it with {_and(mine)} of the tokens" if mine else f"{ours} is not on it"
-    rest = "; ".join(f"{name} with {_and(at)}" for name, at in reached.items())
+    first = f"{ours} is on it at {_and(mine)}" if mine else f"{ours} is not on it"
+    rest = "; ".join(f"{name} at {_and(at)}" for name, at in reached.items())
     return f"Frontier over {axis.name}: {first}{'; ' + rest if rest else ''}.\n"
 
 
