@@ -55,7 +55,7 @@ def evaluate(
             for start in track(range(0, limit, batch), description=name, transient=True, console=bars):
                 part = [benchmarks.example(name, split, i) for i in range(start, min(start + batch, limit))]
                 seen: _Seen | None = None
-                for pruner_name, budget in _jobs(pruners, budgets):
+                for pruner_name, budget in jobs(pruners, budgets):
                     pruner = pruners[pruner_name]
                     keys = [(vlm.name, pruner_name, pruner.checkpoint, name, e.item, budget, str(seed)) for e in part]
                     if any(key not in known for key in keys):
@@ -86,7 +86,8 @@ def _see(vlm: FrozenVLM, examples: list[Example]) -> _Seen:
     return _Seen(examples, encoded, time.perf_counter() - start)
 
 
-def _jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
+def jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
+    """(pruner, budget as rows call it); `full` and `blind` once."""
     for name in pruners:
         for budget in (FIXED[name],) if name in FIXED else map(str, budgets):
             yield name, budget

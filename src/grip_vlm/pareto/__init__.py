@@ -6,11 +6,11 @@ from pathlib import Path
 from grip_vlm.files import write_text
 from grip_vlm.pareto import tables, verdict
 from grip_vlm.pareto.comparisons import comparisons
-from grip_vlm.pareto.measured import TOKENS, Flops, Measured, Point, measure
-from grip_vlm.pareto.summaries import Summary, summaries
+from grip_vlm.pareto.measured import TOKENS, Measured, Point, measure, read_flops
+from grip_vlm.pareto.summaries import summaries
 from grip_vlm.rows import Row, read_rows
 
-__all__ = ["Flops", "Point", "figure", "points", "read_rows", "report", "table", "write"]
+__all__ = ["Point", "figure", "measure", "points", "read_rows", "report", "table", "write"]
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
@@ -25,29 +25,52 @@ def table(rows: Sequence[Row], ours: str = "grip") -> str:
 
 def figure(rows: Sequence[Row], path: Path, ours: str = "grip") -> None:
     """Accuracy over the share of tokens kept; PNG, or what the ending of `path` says."""
-    from grip_vlm.pareto import figures
-
-    figures.over(measure(rows), TOKENS, ours, path)
+    _figure(measure(rows), path, ours)
 
 
-def write(paths: Sequence[Path], out: Path, table_path: Path) -> str:
-    """Read rows, write figure and table, return the table."""
+def write(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    table_path: Path | None = None,
+    folder: Path | None = None,
+    ours: str = "grip",
+    flops: Path | None = None,
+) -> str:
+    """Read rows; write what a path is given for: the figure, the table, the report.
+
+    Returns:
+        The report's sentences if there is one, else the table.
+
+    Raises:
+        ValueError: no path is given, or rows or FLOPs cannot be used.
+    """
+    if not (out or table_path or folder):
+        raise ValueError("nothing to write; give --out FIGURE.png, --table TABLE.md or --report FOLDER")
     rows = read_rows(paths)
-    figure(rows, out)
-    text = table(rows)
-    write_text(table_path, text)
-    return text
+    measured = measure(rows, read_flops(flops, rows[0].vlm) if flops else None)
+    text = _table(measured, ours)
+    if out:
+        _figure(measured, out, ours)
+    if table_path:
+        write_text(table_path, text)
+    return report(measured, folder, ours) if folder else text
 
 
 def _table(measured: Measured, ours: str) -> str:
     return tables.markdown(tables.detail(measured, comparisons(measured, ours), ours))
 
 
-def report(rows: Sequence[Row], folder: Path, ours: str = "grip", flops: Flops | None = None) -> str:
+def _figure(measured: Measured, path: Path, ours: str) -> None:
+    from grip_vlm.pareto import figures  # matplotlib is an extra
+
+    figures.over(measured, TOKENS, ours, path)
+
+
+def report(measured: Measured, folder: Path, ours: str = "grip") -> str:
     """Everything there is to say, into a folder; read its report.md first.
 
-    report.md (sentences, accuracy by budget, curve numbers), table.md (every point), accuracy.tex and curves-COST.tex,
-    COST.png and .svg (accuracy over tokens, FLOPs, seconds), tasks.png and .svg, frontier.html (interactive).
+    report.md (sentences, accuracy by budget, curve numbers), table.md (every point), accuracy.tex, and for every cost
+    (kept, flops, seconds) COST.png, COST.svg and curves-COST.tex; tasks.png and .svg; frontier.html (interactive).
 
     Returns:
         The sentences.
@@ -57,7 +80,6 @@ def report(rows: Sequence[Row], folder: Path, ours: str = "grip", flops: Flops |
     """
     from grip_vlm.pareto import figures, interactive
 
-    measured = measure(rows, flops)
     if ours not in measured.pruners():
         raise ValueError(f"there are no rows of {ours!r} to compare; measured were {', '.join(measured.pruners())}")
     compared = comparisons(measured, ours)
@@ -79,6 +101,13 @@ def report(rows: Sequence[Row], folder: Path, ours: str = "grip", flops: Flops |
     write_text(folder / "frontier.html", interactive.page(measured, compared, ours))
     said = "\n".join(sentences)
     by_budget = f"## Accuracy by budget\n\n{tables.markdown(accuracy)}\n![tasks](tasks.png)\n"
-    parts = [f"# {measured.vlm}: {ours} and the others\n", said, by_budget, "## Whole curves\n", *curves, verdict.METHOD]
+    parts = [
+        f"# {measured.vlm}: {ours} and the others\n",
+        said,
+        by_budget,
+        "## Whole curves\n",
+        *curves,
+        verdict.METHOD,
+    ]
     write_text(folder / "report.md", "\n".join(parts))
     return said

@@ -42,5 +42,3 @@ def comparisons(measured: Measured, ours: str) -> dict[tuple[str, str], Comparis
         difference = measured.points[mine].accuracy - measured.points[theirs].accuracy
         found[pruner, budget] = Comparison(pruner, budget, difference, *interval(one), p=float(p))
     return found
-
-

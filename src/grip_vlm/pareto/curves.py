@@ -1,7 +1,12 @@
 """One number for a whole accuracy/cost curve: area, hypervolume, Bjontegaard difference, cost at equal accuracy."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 Array = NDArray[np.float64]
 
@@ -45,31 +50,35 @@ def hypervolume(cost: ArrayLike, gain: ArrayLike, low: float, high: float) -> Ar
     return np.asarray((best * np.diff(edges)).sum(-1))
 
 
-def bjontegaard(ours: tuple[ArrayLike, ArrayLike], theirs: tuple[ArrayLike, ArrayLike]) -> float:
-    """How much more our curve costs than theirs at equal accuracy: -0.5 is half the cost, everywhere.
-
-    The mean difference of log cost over the accuracies that both frontiers reach, each interpolated monotonely
-    (Bjontegaard, VCEG-M33, 2001; piecewise cubic as in JCTVC-L1100, 2013), and taken out of the logarithm.
-
-    Args:
-        ours, theirs: cost (B,) and accuracy (B,).
+def log_cost(cost: ArrayLike, accuracy: ArrayLike) -> "PchipInterpolator | None":
+    """The logarithm of the cost as a monotone function of the accuracy, along the frontier of the points (B,).
 
     Returns:
-        NaN where a frontier has less than two points or none of its accuracies is in the other's range.
+        None where the frontier has less than two points.
     """
     from scipy.interpolate import PchipInterpolator
 
-    curves = []
-    for cost, accuracy in (ours, theirs):
-        best = frontier(cost, accuracy)
-        curves.append((np.asarray(accuracy, dtype=float)[best], np.log(np.asarray(cost, dtype=float)[best])))
-    if min(len(accuracy) for accuracy, _ in curves) < 2:
+    best = frontier(cost, accuracy)
+    if len(best) < 2:
+        return None
+    return PchipInterpolator(np.asarray(accuracy, dtype=float)[best], np.log(np.asarray(cost, dtype=float)[best]))
+
+
+def bjontegaard(ours: "PchipInterpolator | None", theirs: "PchipInterpolator | None") -> float:
+    """How much more our curve costs than theirs at equal accuracy, both from `log_cost`: -0.5 is half, everywhere.
+
+    The mean difference of log cost over the accuracies that both reach, taken out of the logarithm (Bjontegaard,
+    VCEG-M33, 2001; interpolated piecewise as in JCTVC-L1100, 2013).
+
+    Returns:
+        NaN where one is None, or no accuracy of one is in the other's range.
+    """
+    if ours is None or theirs is None:
         return float("nan")
-    low, high = max(accuracy[0] for accuracy, _ in curves), min(accuracy[-1] for accuracy, _ in curves)
+    low, high = max(ours.x[0], theirs.x[0]), min(ours.x[-1], theirs.x[-1])
     if low >= high:
         return float("nan")
-    mine, other = (float(PchipInterpolator(*curve).integrate(low, high)) for curve in curves)
-    return float(np.expm1((mine - other) / (high - low)))
+    return float(np.expm1((ours.integrate(low, high) - theirs.integrate(low, high)) / (high - low)))
 
 
 def cost_at(accuracy: float, cost: ArrayLike, accuracies: ArrayLike) -> float:

@@ -112,7 +112,13 @@ def _levels(axes: Axes, accuracies: dict[str, float], named: bool = True) -> Non
         if named:
             at = (1, accuracy)
             axes.annotate(
-                name, at, (-3, 1), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=8
+                name,
+                at,
+                (-3, 1),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
             )
 
 
@@ -148,7 +154,7 @@ def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -
             fontsize=8,
             fontweight="bold" if name == ours else "normal",
             color="black" if colour != GREY else "#555555",
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6 if colour == GREY else 1.1},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "ls": ":"},  # no line of data is dotted
         )
 
 

@@ -1,8 +1,10 @@
 """Rows -> points: the accuracy and cost of every pruner at every budget, and what each is when data is drawn again."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -79,10 +81,27 @@ class Measured(NamedTuple):
         return sorted(known, key=lambda i: self.points[i].cost(axis))
 
     def budgets(self) -> dict[str, float]:
-        """budget -> share of the tokens it allows, smallest first: the most that a pruner keeps, since some keep less."""
+        """budget -> share of the tokens it allows, smallest first: the most that any pruner keeps."""
         ordered = sorted((p for p in self.points if p.pruner not in FIXED), key=lambda p: p.kept)
         widest = {point.budget: point.kept for point in ordered}
         return dict(sorted(widest.items(), key=lambda item: item[1]))
+
+
+def read_flops(path: Path, vlm: str) -> Flops:
+    """What `grip-vlm flops` wrote for this VLM.
+
+    Raises:
+        ValueError: there is no such file, it is something else, or it is of another VLM.
+    """
+    again = f"`grip-vlm flops --vlm {vlm} --out {path}` makes one"
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        counted, flops = str(told["vlm"]), {str(name): dict(of) for name, of in told["flops"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} does not hold FLOPs ({error!r}); {again}") from error
+    if counted != vlm:
+        raise ValueError(f"{path} has the FLOPs of {counted}, the rows are of {vlm}; {again}")
+    return flops
 
 
 def run_of(row: Row) -> str:

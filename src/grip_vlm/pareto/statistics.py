@@ -32,7 +32,7 @@ def resampled(scores: ArrayLike, rng: np.random.Generator, repetitions: int = RE
 def seed_shares(seeds: int, rng: np.random.Generator, repetitions: int = REPETITIONS) -> Array:
     """What share each training seed has in each resample of the seeds, (R, S); one seed has all of it.
 
-    With S seeds the spread between them comes out too small by (S - 1) / S, as in every bootstrap: with two it is half.
+    The variance between S seeds comes out too small, by (S - 1) / S, as in every bootstrap: with two it is half.
     """
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=repetitions) / seeds
 
@@ -47,7 +47,7 @@ def interval(draws: ArrayLike) -> tuple[float, float]:
 
 
 def p_value(draws: ArrayLike) -> float:
-    """Two-sided bootstrap p-value of "the difference is zero": twice the rarer side's share of draws (R,), zeros on both.
+    """Two-sided bootstrap p-value of "no difference": twice the rarer side's share of draws (R,), zeros on both.
 
     One is added to both counts, so that it is never zero (Davison and Hinkley, Bootstrap Methods, 1997, section 4.4).
     """

@@ -1,15 +1,19 @@
 """Each pruner's whole curve in a few numbers with intervals: area, hypervolume, cost against ours at equal accuracy."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grip_vlm.pareto.curves import bjontegaard, cost_at, hypervolume, log_area
+from grip_vlm.pareto.curves import bjontegaard, cost_at, hypervolume, log_area, log_cost
 from grip_vlm.pareto.measured import TOKENS, Axis, Measured
 from grip_vlm.pareto.statistics import Array, interval
 
-REPETITIONS = 1000  # of the resamples, for what is interpolated in each one by itself
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
+
+REPETITIONS = 500  # of the resamples, for what is interpolated in each one by itself
 LEVELS = (0.95, 0.99)  # of the accuracy with all tokens
 
 
@@ -43,17 +47,18 @@ class Summary:
 def summaries(measured: Measured, axis: Axis, ours: str) -> list[Summary]:
     """One for every pruner with a known cost, largest hypervolume or area first."""
     names = [name for name in measured.pruners() if measured.at(name, axis)]
+    mine = _log_costs(measured, axis, ours)
     found = [
         Summary(
             name,
             _area(measured, name) if axis is TOKENS else UNKNOWN,
             _hypervolume(measured, axis, name) if name != "full" else UNKNOWN,
-            _bjontegaard(measured, axis, ours, name),
+            _estimate(*map(bjontegaard, mine, _log_costs(measured, axis, name))) if name != ours else UNKNOWN,
             {level: _speedup(measured, axis, ours, name, level) for level in LEVELS},
         )
         for name in [*names, *(["full"] if measured.at("full", axis) else [])]
     ]
-    return sorted(found, key=lambda s: -np.nan_to_num([s.hypervolume.value, s.area.value, 0]).max())
+    return sorted(found, key=lambda s: tuple(-np.nan_to_num([s.hypervolume.value, s.area.value])))
 
 
 def _area(measured: Measured, name: str) -> Estimate:
@@ -84,16 +89,11 @@ def _hypervolume(measured: Measured, axis: Axis, name: str) -> Estimate:
     return Estimate(float(share(_accuracies(measured))), *interval(share(measured.draws)))
 
 
-def _bjontegaard(measured: Measured, axis: Axis, ours: str, name: str) -> Estimate:
-    mine, theirs = measured.at(ours, axis), measured.at(name, axis)
-    if not mine or name in (ours, "full"):
-        return UNKNOWN
-    costs = [[measured.points[i].cost(axis) for i in index] for index in (mine, theirs)]
-
-    def relative(accuracy: Array) -> float:
-        return bjontegaard((costs[0], accuracy[mine]), (costs[1], accuracy[theirs]))
-
-    return _estimate(relative(_accuracies(measured)), [relative(draw) for draw in measured.draws[:REPETITIONS]])
+def _log_costs(measured: Measured, axis: Axis, name: str) -> "list[PchipInterpolator | None]":
+    """The measured curve, then one for each resample."""
+    at = measured.at(name, axis)
+    cost = [measured.points[i].cost(axis) for i in at]
+    return [log_cost(cost, accuracy[at]) for accuracy in (_accuracies(measured), *measured.draws[:REPETITIONS])]
 
 
 def _speedup(measured: Measured, axis: Axis, ours: str, name: str, level: float) -> Estimate:
@@ -107,10 +107,10 @@ def _speedup(measured: Measured, axis: Axis, ours: str, name: str, level: float)
         own, other = (cost_at(wanted, c, accuracy[i]) for c, i in zip(costs, (mine, theirs), strict=True))
         return float("nan") if np.isinf(own) and np.isinf(other) else other / own
 
-    return _estimate(ratio(_accuracies(measured)), [ratio(draw) for draw in measured.draws[:REPETITIONS]])
+    return _estimate(*map(ratio, (_accuracies(measured), *measured.draws[:REPETITIONS])))
 
 
-def _estimate(value: float, draws: list[float]) -> Estimate:
+def _estimate(value: float, *draws: float) -> Estimate:
     return UNKNOWN if np.isnan(value) else Estimate(value, *interval(draws))
 
 

@@ -36,7 +36,7 @@ def latex(table: Table) -> str:
 
 def _escaped(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "†": r"$^\dagger$"}
-    special |= {"∞": r"$\infty$", "±": r"$\pm$", "×": r"$\times$"}
+    special |= {"∞": r"$\infty$", "±": r"$\pm$"}
     for sign in "&%$#_{}":
         special[sign] = "\\" + sign
     bold = re.fullmatch(r"\*\*(.+?)\*\*(.*)", text)
@@ -102,7 +102,7 @@ def curve_numbers(found: Sequence[Summary], axis: Axis, ours: str) -> Table:
     for one in found:
         line = [one.pruner, *([estimate(one.area, 100, ".1f")] if axis is TOKENS else [])]
         line += [estimate(one.hypervolume, 1, ".3f"), estimate(one.ours, 100, "+.1f", " %")]
-        line += [estimate(one.speedup[level], 1, ".2f", " ×") for level in LEVELS]
+        line += [estimate(one.speedup[level], 1, ".2f", " x") for level in LEVELS]
         lines.append(line)
     return Table(head, lines)
 

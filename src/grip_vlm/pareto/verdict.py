@@ -12,21 +12,22 @@ from grip_vlm.pareto.tables import Compared, budget_said, estimate
 
 METHOD = """## How to read this
 
-Accuracy is the macro mean over benchmarks. Intervals are of 95 %, from a bootstrap that resamples items within benchmarks,
-the same for all methods, and training seeds; few seeds make it too narrow, by half the spread between seeds if there are
-two. `p` and † are after Holm's correction over all comparisons of ours with another method at a budget. "No certain
-difference" does not mean that there is none: its interval says how large it may be. AUC is the mean accuracy over the
-logarithm of the budget. Hypervolume is the share of what lies between no image and all tokens, and between the cheapest
-point and all tokens, that a method dominates. BD (Bjontegaard) is the mean difference in cost over the accuracies that both
-reach. Costs are taken as they were measured: no interval holds the noise of the clock.
+Accuracy is the macro mean over benchmarks. Intervals are of 95 %, from a bootstrap that resamples items within
+benchmarks, the same for all methods, and training seeds; with few seeds they are too narrow, since the variance between
+S seeds comes out as (S - 1) / S of what it is. `p` and † are after Holm's correction over all comparisons of one method
+with the others at a budget. "No certain difference" does not mean that there is none: the interval says how large it
+may be. AUC is the mean accuracy over the logarithm of the budget. Hypervolume is the share of what lies between no image
+and all tokens, and between the cheapest point and all tokens, that a method dominates. BD (Bjontegaard) is the mean
+difference in cost over the accuracies that both reach; ∞ is never reached. Costs are taken as they were measured: no
+interval holds the noise of the clock.
 """
 
 
 def by_budget(measured: Measured, compared: Compared, ours: str) -> str:
     """A paragraph per budget of ours, smallest first.
 
-    "beats" and "loses to" hold at 5 % after Holm's correction over all comparisons; the rest is "no certain difference",
-    with the interval that says how large one may be.
+    "beats" and "loses to" hold at 5 % after Holm's correction over all comparisons; the rest is "no certain
+    difference", with the interval that says how large one may be.
     """
     accuracy = {point.budget: point.accuracy for point in measured.points if point.pruner == ours}
     blocks = []
@@ -60,7 +61,9 @@ def on_frontier(measured: Measured, axis: Axis, ours: str) -> str:
     mine = reached.pop(ours, None)
     first = f"{ours} is on it at {_and(mine)}" if mine else f"{ours} is not on it"
     rest = "; ".join(f"{name} at {_and(at)}" for name, at in reached.items())
-    return f"Frontier over {axis.name}: {first}{'; ' + rest if rest else ''}.\n"
+    missing = sorted({p.pruner for p in measured.points if not np.isfinite(p.cost(axis))})
+    left = f" Not counted, and so left out: {_and(missing)}." if missing else ""
+    return f"Frontier over {axis.name}: {first}{'; ' + rest if rest else ''}.{left}\n"
 
 
 def at_equal_accuracy(found: Sequence[Summary], axis: Axis, ours: str) -> str:
