@@ -49,12 +49,13 @@ class Point:
     seconds: float
     """median per item"""
     seeds: int = 1
-    flops: float = float("nan")
+    flops: float | None = None
     """of an answer, where they were counted"""
 
     def cost(self, axis: Axis) -> float:
-        """In the unit of the axis."""
-        return float(getattr(self, axis.field)) * axis.scale
+        """In the unit of the axis; NaN if unknown."""
+        value: float | None = getattr(self, axis.field)
+        return float("nan") if value is None else value * axis.scale
 
 
 class Measured(NamedTuple):
@@ -68,7 +69,7 @@ class Measured(NamedTuple):
 
     def axes(self) -> list[Axis]:
         """The costs that are known: tokens and seconds, and FLOPs if some point has them."""
-        counted = any(np.isfinite(point.flops) for point in self.points)
+        counted = any(point.flops is not None for point in self.points)
         return [TOKENS, FLOPS, SECONDS] if counted else [TOKENS, SECONDS]
 
     def pruners(self) -> list[str]:
@@ -158,7 +159,7 @@ def measure(rows: Sequence[Row], flops: Flops | None = None) -> Measured:
                 by_benchmark={name: float(values[i]) for name, values in means.items()},
                 seconds=float(np.median([row.seconds for row in here])),
                 seeds=int(sizes[i]),
-                flops=float((flops or {}).get(pruner, {}).get(budget, float("nan"))),
+                flops=(flops or {}).get(pruner, {}).get(budget),
             )
         )
     order = sorted(range(len(points)), key=lambda i: (points[i].pruner, points[i].kept))
