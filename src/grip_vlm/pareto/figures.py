@@ -16,9 +16,9 @@ from grip_vlm.pareto.measured import TOKENS, Axis, Measured
 from grip_vlm.pareto.tables import ranked
 from grip_vlm.rows import FIXED
 
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # ours first
+COLOURS = ("#d55e00", "#0072b2", "#000000", "#e69f00", "#56b4e9", "#009e73")  # ours first; none that turns light grey
 MARKERS = "osD^vP"
-GREY = "#8a8a8a"
+GREY = "#b0b0b0"
 
 
 def styles(measured: Measured, ours: str) -> dict[str, dict[str, Any]]:
@@ -142,7 +142,7 @@ def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -
     if not starts:
         return
     low, high = axes.get_ylim()
-    heights = spread([y for _, y, _ in starts.values()], (high - low) / 30, low, high)
+    heights = spread([y for _, y, _ in starts.values()], (high - low) / 34, low, high)
     for (name, (x, y, colour)), height in zip(starts.items(), heights, strict=True):
         axes.annotate(
             name,
@@ -154,7 +154,14 @@ def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -
             fontsize=8,
             fontweight="bold" if name == ours else "normal",
             color="black" if colour != GREY else "#555555",
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "ls": ":"},  # no line of data is dotted
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (1, 0.5),
+                "shrinkA": 2,
+                "color": colour,
+                "lw": 0.8,
+                "ls": ":",
+            },  # no line of data is dotted
         )
 
 
