@@ -21,10 +21,11 @@ import tyro
 from grip_vlm import benchmarks, checkpoint, pareto, pruners, vlms
 from grip_vlm.bank import Bank
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import Row, evaluate
+from grip_vlm.evaluate import evaluate
+from grip_vlm.files import write_bytes, write_text
 from grip_vlm.grpo import GRPOConfig, train
 from grip_vlm.pruners import Pruner
-from grip_vlm.resume import write_bytes, write_text
+from grip_vlm.rows import Row
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.training import RunConfig, banks
 from grip_vlm.vlms import FrozenVLM

@@ -13,7 +13,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from grip_vlm import vlms
 from grip_vlm.checkpoint import locate, parameters, read_notes
 from grip_vlm.cost import Cost, llava_cost
-from grip_vlm.resume import write_text
+from grip_vlm.files import write_text
 from grip_vlm.scorer import Scorer, ScorerConfig
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from grip_vlm import benchmarks, draw, pareto, pruners, vlms
 from grip_vlm.budget import Budget
 from grip_vlm.evaluate import evaluate
+from grip_vlm.rows import Row
 from grip_vlm.vlms import FrozenVLM
 
 BUDGETS = ("0.25", "0.1", "0.05", "0.02")
@@ -52,7 +53,7 @@ def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
     return draw.sheet(rows)
 
 
-def print_table(console: Console, rows: list[pareto.Row]) -> None:
+def print_table(console: Console, rows: list[Row]) -> None:
     table = Table(title="Held-out questions, six task families", title_justify="left")
     for column in ("pruner", "tokens kept", "share", "accuracy", "ms per question"):
         table.add_column(column, justify="left" if column == "pruner" else "right")

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from grip_vlm.resume import write_text
+from grip_vlm.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a column stands for: parts of the names of the tests that must all pass.

@@ -16,9 +16,10 @@ import tyro
 
 from grip_vlm import benchmarks, pareto, pruners, vlms
 from grip_vlm.budget import Budget
-from grip_vlm.latency import measure, seconds_at
+from grip_vlm.files import write_text
+from grip_vlm.latency import measure
+from grip_vlm.pareto.curves import cost_at
 from grip_vlm.pruners._scored import Scored
-from grip_vlm.resume import write_text
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ def main(speed: Speed) -> None:
             clock = clocks["scorer" if isinstance(pruner, Scored) else name, str(budget)]
             curves[name].append((median(clock), point.accuracy))
         for share in (0.95, 0.98):
-            reached = {name: seconds_at(share * full, *zip(*curve, strict=True)) for name, curve in curves.items()}
-            for name, seconds in sorted(reached.items(), key=lambda item: (math.isnan(item[1]), item[1])):
-                told = "never" if math.isnan(seconds) else f"{1000 * seconds:.2f}"
-                ratio = "-" if math.isnan(seconds) else f"{seconds / reached['grip']:.2f}"
+            reached = {name: cost_at(share * full, *zip(*curve, strict=True)) for name, curve in curves.items()}
+            for name, seconds in sorted(reached.items(), key=lambda item: (math.isinf(item[1]), item[1])):
+                told = "never" if math.isinf(seconds) else f"{1000 * seconds:.2f}"
+                ratio = "-" if math.isinf(seconds) else f"{seconds / reached['grip']:.2f}"
                 lines.append(f"| {batch} | {100 * share:.0f} % of full | {name} | {told} | {ratio} |")
     write_text(speed.out, "\n".join(lines) + "\n")
     print(speed.out.read_text())

@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "grip_vlm"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from rooms before it.
 ORDER = [
-    ["resume", "budget", "mdp", "scenes", "draw"],
-    ["benchmarks", "policy", "plackett_luce", "scorer", "sequence", "inside"],
+    ["files", "rows", "resume", "budget", "mdp", "scenes", "draw"],
+    ["pareto", "benchmarks", "policy", "plackett_luce", "scorer", "sequence", "inside"],
     ["checkpoint", "vlms", "data"],
     ["pruners", "bank"],
     ["rewards", "relaxation", "evaluate", "latency"],
-    ["training", "pareto", "cost"],
+    ["training", "cost"],
     ["warmup", "focus", "grpo"],
     ["cli"],
 ]
@@ -67,8 +67,9 @@ def test_functions_fit_on_a_screen(path):
             assert (node.end_lineno or 0) - node.lineno < 62, node.name
 
 
-def test_importing_the_package_imports_neither_torch_nor_transformers():
-    code = "import sys, grip_vlm; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+@pytest.mark.parametrize("name", ["grip_vlm", "grip_vlm.pareto", "grip_vlm.pareto.interactive"])
+def test_importing_the_package_and_what_reads_rows_imports_neither_torch_nor_transformers(name):
+    code = f"import sys, {name}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 

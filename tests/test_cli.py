@@ -215,6 +215,19 @@ def test_evaluate_and_pareto_go_from_items_to_a_figure(capsys, tmp_path, vlm_dir
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_report_compares_ours_with_the_others_over_counted_flops(capsys, tmp_path, vlm_dir):
+    rows, flops, report = (str(tmp_path / name) for name in ("rows.jsonl", "flops.json", "report"))
+    common = ["--vlm", str(vlm_dir), "--pruners", "full,random,uniform", "--budgets", "0.05,0.1"]
+    main(["evaluate", "--out", rows, "--benchmarks", "reading", "--limit", "2", *common])
+    main(["flops", "--out", flops, *common])
+    capsys.readouterr()
+    main(["pareto", rows, "--report", report, "--flops", flops, "--ours", "uniform"])
+    said = capsys.readouterr().out
+    assert said.startswith("**At 5 %**, uniform gets ")
+    assert "Frontier over FLOPs per answer: " in said
+    assert (tmp_path / "report" / "frontier.html").is_file()
+
+
 def test_an_impossible_setting_is_told_in_the_settings_own_words(capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
         main(["warmup", "--looked", "0", "--out", str(tmp_path / "run")])

@@ -7,7 +7,8 @@ import pytest
 
 from grip_vlm import benchmarks, pruners
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import evaluate, read, repair
+from grip_vlm.evaluate import evaluate
+from grip_vlm.rows import read, repair
 
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),

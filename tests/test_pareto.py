@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from grip_vlm import pareto
-from grip_vlm.evaluate import Row
-from grip_vlm.pareto import Point
+from grip_vlm.pareto.comparisons import comparisons
+from grip_vlm.rows import Row
 
 
 def rows(pruner, scores, budget="0.1", kept=20, seed=0, first=0, **changes):
@@ -32,10 +32,6 @@ def coins(seed, n=40):
     return np.random.default_rng(seed).integers(0, 2, n).astype(float).tolist()
 
 
-def scores(**by_benchmark):
-    return {name: np.array(values, dtype=float) for name, values in by_benchmark.items()}
-
-
 SOME = [
     *rows("grip", {"one": coins(1), "two": coins(2, 10)}),
     *rows("random", {"one": coins(3), "two": coins(4, 10)}),
@@ -53,8 +49,7 @@ def test_every_benchmark_counts_the_same_however_many_items_it_has():
 
 def test_seeds_are_averaged_within_an_item():
     some = rows("random", {"one": [1, 0]}) + rows("random", {"one": [1, 1]}, seed=1)
-    assert pareto.scores_of(some)["random", "0.1"]["one"].tolist() == [1.0, 0.5]
-    assert [point.accuracy for point in pareto.points(some)] == [0.75]
+    assert [(point.accuracy, point.seeds) for point in pareto.points(some)] == [(0.75, 2)]
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -77,12 +72,6 @@ def test_the_interval_contains_the_mean_and_has_a_width():
         assert point.low < point.accuracy < point.high
 
 
-def test_the_interval_is_about_two_standard_errors_on_each_side():
-    values = np.array([0.0, 1.0] * 200)
-    low, high = np.percentile(pareto.bootstrap({"one": values}, np.random.default_rng(0)), [2.5, 97.5])
-    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.005)
-
-
 def test_items_that_all_score_the_same_have_no_interval():
     (point,) = pareto.points(rows("full", {"one": [1.0] * 5, "two": [0.0] * 3}))
     assert (point.low, point.accuracy, point.high) == (0.5, 0.5, 0.5)
@@ -92,51 +81,83 @@ def test_intervals_are_the_same_again():
     assert pareto.points(SOME) == pareto.points(SOME)
 
 
-def test_a_paired_difference_of_identical_scores_is_exactly_zero():
-    mine = scores(one=coins(1), two=coins(2))
-    assert pareto.paired_difference(mine, mine) == (0.0, 0.0, 0.0)
+def compared(*some, ours="grip"):
+    return comparisons(pareto.measure([row for part in some for row in part]), ours)
 
 
-def test_a_paired_difference_of_a_constant_shift_is_the_shift():
-    mine = scores(one=coins(1), two=coins(2, 10))
-    shifted = {name: values + 0.25 for name, values in mine.items()}
-    assert pareto.paired_difference(shifted, mine) == (0.25, 0.25, 0.25)
+def test_a_difference_of_identical_scores_is_exactly_zero():
+    mine = {"one": coins(1), "two": coins(2, 10)}
+    (found,) = compared(rows("grip", mine), rows("random", mine)).values()
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_a_paired_difference_changes_sign_with_its_sides():
-    ours, theirs = scores(one=coins(1)), scores(one=coins(2))
-    mean, low, high = pareto.paired_difference(ours, theirs)
-    assert pareto.paired_difference(theirs, ours) == pytest.approx((-mean, -high, -low))
-    assert low < mean < high
+def test_a_difference_of_a_constant_shift_is_the_shift():
+    mine = {"one": coins(1), "two": coins(2, 10)}
+    shifted = {name: [value + 0.25 for value in values] for name, values in mine.items()}
+    (found,) = compared(rows("grip", shifted), rows("random", mine)).values()
+    assert (found.difference, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
+    assert found.certain
+
+
+def test_a_difference_changes_sign_with_its_sides():
+    some = rows("grip", {"one": coins(1)}), rows("random", {"one": coins(2)})
+    (there,), (back,) = compared(*some).values(), compared(*some, ours="random").values()
+    assert (back.difference, back.low, back.high) == pytest.approx(
+        (-there.difference, -there.high, -there.low), abs=0.03
+    )
+    assert there.low < there.difference < there.high
 
 
 def test_pairing_makes_the_interval_of_a_difference_narrower():
-    ours = scores(one=coins(1, 100))
-    theirs = {"one": ours["one"].copy()}
-    theirs["one"][:5] = 1 - theirs["one"][:5]
-    _, low, high = pareto.paired_difference(ours, theirs)
-    _, alone_low, alone_high = pareto.paired_difference(ours, scores(one=[0.0] * 100))
-    assert high - low < 0.6 * (alone_high - alone_low)
+    mine = coins(1, 100)
+    alike = [1 - value for value in mine[:5]] + mine[5:]
+    found = compared(rows("grip", {"one": mine}), rows("alike", {"one": alike}), rows("zero", {"one": [0.0] * 100}))
+    alike, zero = found["alike", "0.1"], found["zero", "0.1"]
+    assert alike.high - alike.low < 0.6 * (zero.high - zero.low)
 
 
-@pytest.mark.parametrize("theirs", [{"one": [1, 0]}, {"two": [1, 0, 1]}, {"one": [1, 0, 1], "two": [1]}])
-def test_a_paired_difference_needs_as_many_items_on_both_sides(theirs):
-    with pytest.raises(ValueError, match="needs the same items"):
-        pareto.paired_difference(scores(one=[1, 0, 1]), scores(**theirs))
+def test_training_seeds_that_differ_make_an_interval_wider():
+    """Two seeds that are right on all items and on none: half of the resamples hold one of them alone."""
+    right, wrong = rows("grip", {"one": [1] * 20}, checkpoint="a"), rows("grip", {"one": [0] * 20}, checkpoint="b")
+    (point,) = pareto.points(right + wrong)
+    assert (point.low, point.accuracy, point.high) == (0.0, 0.5, 1.0)
 
 
-def test_a_paired_difference_needs_the_same_items_on_both_sides():
+def test_the_seed_of_an_evaluation_is_not_a_training_seed():
+    some = rows("grip", {"one": [1]}, checkpoint="a") + rows("grip", {"one": [0]}, checkpoint="a", seed=1)
+    (point,) = pareto.points(some)
+    assert (point.seeds, point.low, point.accuracy, point.high) == (1, 0.5, 0.5, 0.5)
+
+
+def test_a_training_seed_is_drawn_for_all_budgets_of_a_pruner_together():
+    some = [
+        row
+        for budget in ("0.1", "0.5")
+        for run, score in (("a", 1), ("b", 0))
+        for row in rows("grip", {"one": [score]}, budget, checkpoint=run)
+    ]
+    draws = pareto.measure(some).draws
+    assert (draws[:, 0] == draws[:, 1]).all()
+
+
+def test_more_comparisons_make_each_less_certain():
+    mine, theirs = rows("grip", {"one": coins(1)}), rows("random", {"one": coins(2)})
+    alone = compared(mine, theirs)["random", "0.1"].p
+    others = [rows(f"other{i}", {"one": coins(1)}) for i in range(2)]
+    assert compared(mine, theirs, *others)["random", "0.1"].p == pytest.approx(min(1, 3 * alone))
+
+
+@pytest.mark.parametrize(
+    "theirs", [{"one": [1, 0]}, {"two": [1, 0, 1]}, {"one": [1, 0, 1], "two": [1]}], ids=["fewer", "other", "more"]
+)
+def test_all_must_be_measured_on_the_same_items(theirs):
+    with pytest.raises(ValueError, match=r"needs the same items for all, and .* lacks . of . items of (one|two)"):
+        pareto.table(rows("grip", {"one": [1, 0, 1]}) + rows("random", theirs))
+
+
+def test_items_of_other_names_are_other_items():
     with pytest.raises(ValueError, match="needs the same items"):
         pareto.table(rows("grip", {"one": [1, 0, 1]}) + rows("random", {"one": [1, 0, 1]}, first=3))
-
-
-def test_the_frontier_has_what_nothing_cheaper_or_as_cheap_beats():
-    def point(pruner, kept, accuracy):
-        return Point(pruner, "", kept, accuracy, 0.0, 1.0, {}, 0.0)
-
-    cheap, better, full = point("a", 0.1, 0.5), point("b", 0.2, 0.6), point("full", 1.0, 0.7)
-    beaten = [point("c", 0.1, 0.4), point("d", 0.15, 0.5), point("e", 0.2, 0.55), point("f", 0.9, 0.6)]
-    assert pareto.frontier([full, *beaten, better, cheap]) == [cheap, better, full]
 
 
 def test_the_table_has_a_line_per_pruner_and_budget():

@@ -20,7 +20,8 @@ from transformers import LlavaForConditionalGeneration
 
 from build import build_model, build_processor
 from grip_vlm import benchmarks
-from grip_vlm.resume import has_state, load_state, save_state, write_text
+from grip_vlm.files import write_text
+from grip_vlm.resume import has_state, load_state, save_state
 from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
 from muon import Muon
 from packing import IGNORE, Packed, Packer, packed_logits

@@ -1,4 +1,4 @@
-"""grip-vlm answer | warmup | train | evaluate | pareto | list: thin commands around the library."""
+"""grip-vlm answer | warmup | train | evaluate | flops | pareto | list: thin commands around the library."""
 
 import contextlib
 import io
@@ -163,19 +163,53 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Flops:
+    """Count the FLOPs of an answer with every pruner at every budget, on one question of each benchmark."""
+
+    out: Path
+    """JSON for `pareto --flops`"""
+    vlm: str = "tiny-llava"
+    """a shipped one, a checkpoint folder or a hub id"""
+    pruners: str = "full,grip,random,uniform,cls_attention,blind"
+    """comma-separated; `name=DIR` gives a trained method its scorer"""
+    budgets: str = "0.02,0.05,0.1,0.25"
+
+    def run(self) -> None:
+        from grip_vlm import benchmarks, vlms
+        from grip_vlm.budget import Budget
+        from grip_vlm.cost import answer_flops
+        from grip_vlm.files import write_text
+
+        pruners = dict(_pruner(name, self.vlm, 0) for name in self.pruners.split(","))
+        budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
+        frozen = vlms.load(self.vlm)
+        frozen.model.set_attn_implementation("eager")  # the counter does not know all kernels of the others
+        examples = [benchmarks.example(name, "dev", 0) for name in benchmarks.names()]
+        counted = {"vlm": frozen.name, "flops": answer_flops(frozen, pruners, budgets, examples)}
+        write_text(self.out, json.dumps(counted, indent=2) + "\n")
+        print(f"FLOPs of {len(pruners)} pruners in {self.out}")
+
+
+@dataclass(frozen=True)
 class Pareto:
-    """Rows -> the accuracy/cost figure and table."""
+    """Rows -> accuracy over cost: a figure and a table, or a folder with everything."""
 
     rows: tyro.conf.Positional[tuple[Path, ...]]
-    out: Path
-    """figure"""
-    table: Path
+    out: Path | None = None
+    """figure (.png, .svg, .pdf)"""
+    table: Path | None = None
     """Markdown table"""
+    report: Path | None = None
+    """folder for sentences, tables (Markdown, LaTeX), figures (PNG, SVG) and an interactive page"""
+    ours: str = "grip"
+    """the pruner that all others are compared with"""
+    flops: Path | None = None
+    """FLOPs counted by `grip-vlm flops`, a third cost in the report"""
 
     def run(self) -> None:
         from grip_vlm import pareto
 
-        print(pareto.write(self.rows, self.out, self.table))
+        print(pareto.write(self.rows, self.out, self.table, self.report, self.ours, self.flops))
 
 
 @dataclass(frozen=True)
@@ -199,6 +233,7 @@ Command = (
     | Annotated[Warmup, tyro.conf.subcommand("warmup")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Flops, tyro.conf.subcommand("flops")]
     | Annotated[Pareto, tyro.conf.subcommand("pareto")]
     | Annotated[List, tyro.conf.subcommand("list")]
 )
@@ -228,7 +263,7 @@ def _process_device() -> "torch.device":
     return device
 
 
-def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate | Pareto | List":
+def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate | Flops | Pareto | List":
     """tyro's parser, with its error panel joined into one line."""
     said = io.StringIO()
     try:

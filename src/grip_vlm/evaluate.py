@@ -1,10 +1,7 @@
 """VLM x pruner x benchmark x budgets -> rows on disk: one JSON object per item, resumable, seconds end to end."""
 
-import gzip
 import json
-import os
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,91 +16,8 @@ from grip_vlm.bank import score
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.pruners import Pruner
+from grip_vlm.rows import FIXED, Row, repair
 from grip_vlm.vlms import Encoded, FrozenVLM
-
-
-@dataclass(frozen=True)
-class Row:
-    """One item answered once; the fields are a public contract."""
-
-    vlm: str
-    pruner: str
-    checkpoint: str
-    benchmark: str
-    item: str
-    budget: str
-    tokens: int
-    kept: int
-    """of them per layer of the language model, rounded where layers differ"""
-    prediction: str
-    target: str
-    score: float
-    seconds: float
-    """per item: vision tower, pruner and language model, of a batch divided by its size; the tower runs once for all
-    pruners, and its time counts for each"""
-    seed: int
-    commit: str
-    torch: str
-    transformers: str
-    device: str
-    entering: int | None = None
-    """visual tokens that enter the language model; rows from before this field was there do not say"""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What makes a row the same computation."""
-        return (self.vlm, self.pruner, self.checkpoint, self.benchmark, self.item, self.budget, str(self.seed))
-
-
-FIXED = {"full": "1.0", "blind": "0"}  # pruners whose rows do not depend on the budget, and what they are filed under
-
-
-START = b'{"vlm": '  # what every row begins with
-
-
-def read(path: Path) -> tuple[list[Row], int]:
-    """The rows already in `path` (compressed if it ends in .gz), and the bytes they take: a last line that a kill left
-    half-written is not among them.
-
-    Raises:
-        ValueError: a line before the last is not a row, or the file is something else.
-    """
-    if not path.exists():
-        return [], 0
-    rows, good = [], 0
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} does not hold compressed rows: {error}") from error
-    lines = data.splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError("no end of line")
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            begun = line.startswith(START) or START.startswith(line)
-            if line.endswith(b"\n") or not begun:
-                raise ValueError(f"{path}, line {number} is not a row of `evaluate`: {error}") from error
-            break
-        good += len(line)
-    return rows, good
-
-
-def repair(path: Path) -> list[Row]:
-    """The rows of `read`, after cutting off a half-written last line.
-
-    Raises:
-        ValueError: `path` holds something else or is compressed.
-    """
-    if path.suffix == ".gz":
-        raise ValueError(f"rows are appended, which {path} cannot be while compressed; give a name without .gz")
-    rows, good = read(path)
-    if path.exists():
-        os.truncate(path, good)
-    return rows
 
 
 def evaluate(
@@ -141,7 +55,7 @@ def evaluate(
             for start in track(range(0, limit, batch), description=name, transient=True, console=bars):
                 part = [benchmarks.example(name, split, i) for i in range(start, min(start + batch, limit))]
                 seen: _Seen | None = None
-                for pruner_name, budget in _jobs(pruners, budgets):
+                for pruner_name, budget in jobs(pruners, budgets):
                     pruner = pruners[pruner_name]
                     keys = [(vlm.name, pruner_name, pruner.checkpoint, name, e.item, budget, str(seed)) for e in part]
                     if any(key not in known for key in keys):
@@ -172,7 +86,8 @@ def _see(vlm: FrozenVLM, examples: list[Example]) -> _Seen:
     return _Seen(examples, encoded, time.perf_counter() - start)
 
 
-def _jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
+def jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
+    """(pruner, budget as rows call it); `full` and `blind` once."""
     for name in pruners:
         for budget in (FIXED[name],) if name in FIXED else map(str, budgets):
             yield name, budget

@@ -1,7 +1,4 @@
-"""Seconds per question, side by side: every method and budget in turn, so that all meet the same machine.
-
-And what follows from them with the accuracies: the speed-up at equal accuracy.
-"""
+"""Seconds per question, side by side: every method and budget in turn, so that all meet the same machine."""
 
 import time
 from collections.abc import Sequence
@@ -61,19 +58,3 @@ def measure(
         Timing(name, str(budget), batch, *(float(np.percentile(times, q)) for q in (50, 10, 90)))
         for (name, _, budget), times in zip(jobs, seconds, strict=True)
     ]
-
-
-def seconds_at(accuracy: float, seconds: Sequence[float], accuracies: Sequence[float]) -> float:
-    """The least time in which a method reaches `accuracy`: log-linear between measured points of its upper envelope.
-
-    Returns:
-        NaN if it never does; no extrapolation.
-    """
-    order = np.argsort(seconds)
-    time_, best = np.asarray(seconds)[order], np.maximum.accumulate(np.asarray(accuracies)[order])
-    at = int(np.searchsorted(best, accuracy))
-    if at == len(best):
-        return float("nan")
-    if at == 0:
-        return float(time_[0])
-    return float(np.exp(np.interp(accuracy, best[at - 1 : at + 1], np.log(time_[at - 1 : at + 1]))))

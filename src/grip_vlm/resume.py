@@ -16,19 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 
-def write_text(path: Path, text: str) -> None:
-    """`write_bytes` in UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(data)
-    os.replace(beside, path)
-
-
 def replace_folder(beside: Path, folder: Path) -> None:
     """Move a finished folder into place; the one that was there is kept until the new one stands."""
     old = folder.with_name(f".{folder.name}.old")

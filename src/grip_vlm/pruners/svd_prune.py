@@ -4,8 +4,8 @@ F = U S V' of the projected tokens less their mean; r is the smallest rank that 
 (the sum of squared singular values); leverage of token t is the sum of U_ti squared over i <= r, divided by r. Large
 tokens weigh more. Where it departs from the paper, whose code is not public:
 
-- Centring is ours. A third party's port does not centre, and the summaries do not say; without it the mean direction holds
-  most of the energy and tokens are kept no better than at random (docs/log.md).
+- Centring is ours. A third party's port does not centre, and the summaries do not say; without it the mean direction
+  holds most of the energy and tokens are kept no better than at random (docs/log.md).
 - Its share of energy is not published; 90 % is that of a third party's port.
 - r is at most half of the tokens: with all directions, every leverage is the same.
 - Kept tokens have their original positions; the paper does not say.

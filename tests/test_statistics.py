@@ -1,0 +1,127 @@
+"""Resampling, Holm's correction and the numbers of a curve, against what can be worked out by hand."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from grip_vlm.pareto.curves import bjontegaard, cost_at, frontier, hypervolume, log_area, log_cost
+from grip_vlm.pareto.statistics import holm, interval, p_value, resampled, seed_shares
+
+COSTS, ACCURACIES = [10.0, 14.0, 20.0, 30.0, 45.0], [50.0, 56.0, 60.0, 62.0, 62.5]
+
+
+def test_resampled_means_are_distributed_as_all_resamples_there_are():
+    scores = np.array([0.0, 0.0, 1.0])
+    exact = [np.mean(picked) for picked in itertools.product(scores, repeat=3)]
+    drawn = resampled([scores], np.random.default_rng(0))[:, 0]
+    for value in (0, 1 / 3, 2 / 3, 1):
+        assert np.isclose(drawn, value).mean() == pytest.approx(np.isclose(exact, value).mean(), abs=0.01)
+
+
+def test_all_rows_are_resampled_with_the_same_items():
+    scores = np.random.default_rng(1).random((2, 9))
+    drawn = resampled([scores[0], scores[1], scores[0] + scores[1]], np.random.default_rng(0), 50)
+    assert drawn[:, 2] == pytest.approx(drawn[:, 0] + drawn[:, 1])
+
+
+def test_the_interval_is_about_two_standard_errors_on_each_side():
+    drawn = resampled([[0.0, 1.0] * 200], np.random.default_rng(0))[:, 0]
+    assert interval(drawn) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.005)
+
+
+def test_an_interval_may_end_at_infinity():
+    assert interval([1.0] * 90 + [math.inf] * 10) == (1.0, math.inf)
+
+
+def test_there_is_no_interval_of_what_is_sometimes_undefined():
+    assert all(map(math.isnan, interval([1.0, 2.0, math.nan])))
+
+
+def test_two_seeds_have_all_halves_or_none_of_a_resample():
+    shares = seed_shares(2, np.random.default_rng(0))
+    assert shares.sum(1).tolist() == [1.0] * len(shares)
+    assert [float((shares[:, 0] == share).mean()) for share in (0, 0.5, 1)] == pytest.approx(
+        [0.25, 0.5, 0.25], abs=0.01
+    )
+
+
+def test_one_seed_has_all_of_every_resample():
+    assert set(seed_shares(1, np.random.default_rng(0)).ravel()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("draws", "p"),
+    [([1, 2, 3] * 13, 2 / 40), ([-1] * 3 + [1] * 16, 8 / 20), ([0] * 9, 1.0), ([-2, -1, -3] * 13, 2 / 40)],
+)
+def test_a_p_value_is_twice_the_share_of_the_rarer_side(draws, p):
+    assert p_value(draws) == pytest.approx(p)
+
+
+def test_holm_multiplies_the_least_by_all_and_the_largest_by_one():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_never_exceeds_one_nor_puts_a_larger_p_before_a_smaller():
+    assert holm([0.6, 0.5, 0.02]) == pytest.approx([1.0, 1.0, 0.06])
+
+
+def test_the_frontier_is_what_nothing_as_cheap_or_cheaper_equals():
+    cost, accuracy = [0.1, 0.1, 0.2, 0.2, 0.9, 1.0], [0.5, 0.4, 0.6, 0.55, 0.6, 0.7]
+    assert frontier(cost, accuracy).tolist() == [0, 2, 5]
+
+
+def test_the_area_of_a_line_over_the_logarithm_is_its_middle():
+    assert log_area([0.01, 0.1, 1.0], [[20.0, 30.0, 40.0], [7.0, 7.0, 7.0]]) == pytest.approx([30.0, 7.0])
+
+
+def test_the_area_weighs_a_budget_by_its_share_of_the_logarithm():
+    assert log_area([1, 10, 1000], [0.0, 1.0, 1.0]) == pytest.approx((0.5 * 1 + 1 * 2) / 3)
+
+
+def test_the_hypervolume_is_the_area_under_the_staircase():
+    # From 1 to 100: nothing until 10, a half until 31.6 (a quarter of the width), 0.8 from there on.
+    assert hypervolume([10, 10**1.5], [0.5, 0.8], 1, 100) == pytest.approx(0.25 * 0.5 + 0.25 * 0.8)
+
+
+def test_dominated_dear_and_negative_points_add_nothing_to_the_hypervolume():
+    alone = hypervolume([10.0], [0.5], 1, 100)
+    assert hypervolume([1, 10, 20, 200], [-0.3, 0.5, 0.4, 0.9], 1, 100) == pytest.approx(alone) == 0.25
+
+
+def test_half_the_cost_everywhere_is_a_bjontegaard_difference_of_minus_50_percent():
+    halved = log_cost([cost / 2 for cost in COSTS], ACCURACIES)
+    assert bjontegaard(halved, log_cost(COSTS, ACCURACIES)) == pytest.approx(-0.5)
+    assert bjontegaard(log_cost(COSTS, ACCURACIES), halved) == pytest.approx(1.0)
+
+
+def test_the_bjontegaard_difference_is_over_the_accuracies_that_both_reach():
+    # Straight in the logarithm, from 2 to 4: ours goes from 2 to 4 and theirs from 1 to 2.
+    ours, theirs = log_cost(np.exp([0, 4]), [0, 4]), log_cost(np.exp([1, 3]), [2, 6])
+    assert bjontegaard(ours, theirs) == pytest.approx(math.exp(3 - 1.5) - 1)
+
+
+@pytest.mark.parametrize("theirs", [([1.0], [55.0]), ([1.0, 2.0], [10.0, 20.0]), ([1.0, 2.0], [55.0, 54.0])])
+def test_curves_without_common_accuracies_have_no_bjontegaard_difference(theirs):
+    assert math.isnan(bjontegaard(log_cost(COSTS, ACCURACIES), log_cost(*theirs)))
+
+
+def test_a_measured_accuracy_takes_its_measured_cost():
+    assert cost_at(60.0, COSTS, ACCURACIES) == pytest.approx(20.0)
+
+
+def test_between_two_points_the_cost_is_log_linear():
+    assert cost_at(58.0, COSTS, ACCURACIES) == pytest.approx(math.sqrt(14 * 20))
+
+
+def test_a_point_that_costs_more_and_is_worse_does_not_count():
+    assert cost_at(59.0, [*COSTS, 50.0], [*ACCURACIES, 10.0]) == pytest.approx(cost_at(59.0, COSTS, ACCURACIES))
+
+
+def test_below_the_cheapest_point_nothing_is_extrapolated():
+    assert cost_at(40.0, COSTS, ACCURACIES) == pytest.approx(10.0)
+
+
+def test_an_accuracy_never_reached_costs_infinitely_much():
+    assert math.isinf(cost_at(63.0, COSTS, ACCURACIES))
