@@ -90,8 +90,24 @@ def test_attention_between_patches_equals_the_towers_own_map(name, families):
         maps = tower(encoded.pixels.flatten(0, -4), output_attentions=True).attentions[at if at < 0 else at - 1]
     finally:
         tower.set_attn_implementation("sdpa")
-    expected = maps.mean(1)[:, cls:, cls:]
-    torch.testing.assert_close(look(vlm, encoded, "this test").maps(), expected, atol=1e-5, rtol=1e-4)
+    found, close = look(vlm, encoded, "this test"), {"atol": 1e-5, "rtol": 1e-4}
+    torch.testing.assert_close(found.maps(), maps.mean(1)[:, cls:, cls:], **close)
+    torch.testing.assert_close(found.salience(), maps.mean(1)[:, 0, 1:] if cls else maps.mean((1, 2)), **close)
+
+
+@torch.no_grad()
+def test_keys_and_attention_without_heads_are_those_of_the_towers_projections(families):
+    vlm, encoded = seen(families["llava"])
+    vision, said = vlm.model.base_model.vision_tower, {}
+    for name in ("q_proj", "k_proj"):
+        projection = getattr(vision.encoder.layers[vlm.model.config.vision_feature_layer].self_attn, name)
+        handle = projection.register_forward_hook(lambda _, __, out, name=name: said.update({name: out}))
+        vision(encoded.pixels.flatten(0, -4))
+        handle.remove()
+    tower = look(vlm, encoded, "this test")
+    torch.testing.assert_close(tower.keys().flatten(2), said["k_proj"][:, 1:])
+    logits = (said["q_proj"][:, :1] * said["k_proj"]).sum(-1) / said["k_proj"].shape[-1] ** 0.5  # (T, 1 + n)
+    torch.testing.assert_close(tower.cls_attention(heads=1), logits.softmax(-1)[:, 1:])
 
 
 @torch.no_grad()
