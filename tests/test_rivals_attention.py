@@ -211,8 +211,12 @@ def test_holov_gives_every_stretch_its_share():
 
 def test_scope_takes_the_best_weighted_gain_in_cover():
     similarity = torch.tensor([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]])
-    attention = torch.tensor([0.3, 0.29, 0.2])  # gains .57 .551 .2, then .029 (of .1) and .2
-    assert cover(attention, similarity, 3).tolist() == [0, 2, 1]
+    attention = torch.tensor([0.2, 0.3, 0.1])  # gains .38 .57 .1, then .02 (of .1) and .1
+    assert cover(attention, similarity, 3).tolist() == [1, 2, 0]
+
+
+def test_scope_keeps_twins_when_nothing_is_left_to_cover():
+    assert cover(torch.ones(2), torch.ones(2, 2), 2).tolist() == [0, 1]
 
 
 def test_prumerge_adds_weighted_neighbours_and_one_token_for_the_rest():
