@@ -13,7 +13,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from grip_vlm import pruners, vlms
 from grip_vlm.pruners import holov, prumerge, prumerge_plus, ptp
 from grip_vlm.pruners._instruction import asked
-from grip_vlm.pruners._tower import allot, look
+from grip_vlm.pruners._steps import allot
+from grip_vlm.pruners._tower import look
 from grip_vlm.pruners.fopru_rank import significance
 from grip_vlm.pruners.fopru_row import rows
 from grip_vlm.pruners.scope import cover

@@ -7,12 +7,10 @@ Letters: T runs of the tower (one per image or tile), n patches in each, c = 1 w
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from grip_vlm.mdp import Action
 
@@ -34,7 +32,7 @@ class Tower:
     patches: list[Tensor]  # (n_b,) of every sample: the patches that are its visual tokens, counted over all runs
     tokens: list[Tensor]  # (n_b,) which of the sample's visual tokens they are; the others are newlines
 
-    @cached_property
+    @property
     def cls(self) -> int:
         """1 where the tower has a CLS token, which comes first, else 0."""
         return self.read.shape[1] - self.features.shape[1]
@@ -142,34 +140,3 @@ def look(vlm: "FrozenVLM", encoded: "Encoded", method: str, needs_cls: bool = Fa
         patches=[patches[patches >= 0] for patches in whole],
         tokens=[(patches >= 0).nonzero()[:, 0] for patches in whole],
     )
-
-
-def top(scores: Tensor, k: int) -> Tensor:
-    """The k highest of (n,) scores, highest first, ties to the lower index; (k,) indices."""
-    return scores.argsort(descending=True, stable=True)[:k]
-
-
-def cosines(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine of every row of (n, C) with every row of (m, C), in float32; (n, m)."""
-    return F.normalize(x.float(), dim=-1) @ F.normalize(y.float(), dim=-1).T
-
-
-def allot(weights: Tensor, sizes: Tensor, k: int) -> list[int]:
-    """k shared among groups in proportion to (g,) weights by largest remainder, none above its (g,) size.
-
-    What a full group cannot take is shared among the others in the same proportion.
-    """
-    weights = weights.double().clamp(min=1e-12)
-    full = torch.zeros_like(sizes, dtype=torch.bool)
-    quota = sizes.double()  # (g,)
-    while True:
-        rest = weights[~full]
-        quota[~full] = (k - int(sizes[full].sum())) * rest / rest.sum()
-        over = ~full & (quota > sizes)
-        if not over.any():
-            break
-        quota[over] = sizes[over].double()
-        full |= over
-    given = quota.floor().long()
-    given[top(quota - given, k - int(given.sum()))] += 1
-    return given.tolist()

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
-from grip_vlm.pruners._tower import look, top
+from grip_vlm.pruners._steps import top
+from grip_vlm.pruners._tower import look
 from grip_vlm.pruners._untrained import Untrained
 from grip_vlm.pruners.fopru_rank import significance
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grip_vlm.pruners import prumerge
-from grip_vlm.pruners._tower import top
+from grip_vlm.pruners._steps import top
 
 
 class Pruner(prumerge.Pruner):

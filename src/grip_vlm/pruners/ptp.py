@@ -22,7 +22,8 @@ from torch import Tensor
 
 from grip_vlm.mdp import Action
 from grip_vlm.pruners._instruction import asked
-from grip_vlm.pruners._tower import allot, look, top
+from grip_vlm.pruners._steps import allot, top
+from grip_vlm.pruners._tower import look
 from grip_vlm.pruners._untrained import Untrained
 
 if TYPE_CHECKING:
