@@ -11,7 +11,7 @@ from packaging.version import Version
 from peft import LoraConfig, get_peft_model
 from test_families import CLOSE, LONG, QUESTION, RANDOM, batch_of, calm
 
-from grip_vlm import cli, pruners, vlms
+from grip_vlm import cli, vlms
 from grip_vlm.mdp import Action
 
 FEW = ["llava_next", "qwen2_5_vl", "gemma3"]  # list, list with three-dimensional positions, tensor
@@ -140,8 +140,3 @@ def test_a_checkpoint_is_loaded_as_asked(folder):
     assert vlm.model.dtype == torch.bfloat16
     assert vlm.model.config.get_text_config()._attn_implementation == "eager"
     assert not any(weight.requires_grad for weight in vlm.model.parameters())
-
-
-def test_a_tower_without_cls_is_refused_by_methods_that_need_it(fresh):
-    with pytest.raises(ValueError, match="cls_attention needs"):
-        pruners.load("cls_attention").prune(fresh.model, batch_of(fresh)[0], 0.3)

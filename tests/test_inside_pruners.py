@@ -139,7 +139,7 @@ def test_vscan_refuses_a_tower_without_cls():
     family = load("qwen2_5_vl")
     vlm = vlms.wrap(family.model, family.processor)
     encoded = vlm.encode(batch_of(family)[0])
-    with pytest.raises(ValueError, match="vscan needs the vision tower's hidden states"):
+    with pytest.raises(ValueError, match="vscan needs a CLIP or SigLIP tower"):
         pruners.load("vscan").respond(vlm, encoded, torch.tensor([5, 5]), 2)
 
 

@@ -150,7 +150,7 @@ def test_an_unknown_checkpoint_is_named(tmp_path):
 
 
 def test_cls_attention_equals_the_towers_own_map(vlm, examples):
-    from grip_vlm.pruners.cls_attention import cls_row
+    from grip_vlm.pruners._tower import look
 
     _, encoded = encode(vlm, examples[:2])
     tower = vlm.model.base_model.vision_tower
@@ -159,4 +159,6 @@ def test_cls_attention_equals_the_towers_own_map(vlm, examples):
         maps = tower(encoded.pixels, output_attentions=True).attentions[-1]
     finally:
         tower.set_attn_implementation("sdpa")
-    torch.testing.assert_close(cls_row(vlm, encoded.hidden), maps.mean(1)[:, 0, 1:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        look(vlm, encoded, "this test").cls_attention(), maps.mean(1)[:, 0, 1:], atol=1e-5, rtol=1e-4
+    )

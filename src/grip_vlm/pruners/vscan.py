@@ -5,8 +5,8 @@ in a shallow layer (5 of 24), half the best of the image in the layer that feeds
 is averaged into the kept one most similar to it. At half of the language model's depth, a third of them stays, ranked
 as in PyramidDrop.
 
-Deviations, beside those of `_inside`: tokens are merged after the projector, not before; where the local half is no
-multiple of the windows, those with the highest attention give one more; original positions (the code counts anew).
+Deviations, beside those of `_inside`: where the local half is no multiple of the windows, those with the highest
+attention give one more; original positions (the code counts anew).
 """
 
 from fractions import Fraction
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from grip_vlm import policy
 from grip_vlm.mdp import Action
 from grip_vlm.pruners._inside import Inside
-from grip_vlm.pruners.cls_attention import cls_row
+from grip_vlm.pruners._tower import look
 
 if TYPE_CHECKING:
     from grip_vlm.vlms import Encoded, FrozenVLM
@@ -35,22 +35,17 @@ class Pruner(Inside):
         return [scale, scale / 3]
 
     def enter(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        state = encoded.state
-        if encoded.hidden is None:
-            raise ValueError(f"vscan needs the vision tower's hidden states, and {vlm.name!r} gave none")
-        shallow = cls_row(vlm, encoded.hidden, 1 + round(SHALLOW * (len(encoded.hidden) - 1)))  # (images, n)
-        deep = cls_row(vlm, encoded.hidden)
-        if deep.numel() != int(state.counts.sum()):
-            raise ValueError(f"vscan needs a vision tower with a CLS token, and that of {vlm.name!r} has none")
-        window = (state.places * WINDOWS).long().clamp(max=WINDOWS - 1)  # (B, N, 2)
-        window = (state.image * WINDOWS + window[..., 0]) * WINDOWS + window[..., 1]
-        mask, features = torch.zeros_like(state.visual_mask), encoded.prompt.visual.clone()
-        rows = (torch.split(row.flatten(), state.counts.tolist()) for row in (shallow, deep))
-        for row, (near, far, keep) in enumerate(zip(*rows, k.tolist(), strict=True)):
-            n = len(near)
-            kept = both(near, far, window[row, :n], keep)
-            mask[row, :n], features[row, :n] = kept, merged(features[row, :n], kept)
-        return Action(mask, features)
+        shallow = look(vlm, encoded, "vscan", needs_cls=True, depth=SHALLOW)
+        deep = look(vlm, encoded, "vscan", needs_cls=True)
+        window = (encoded.state.places * WINDOWS).long().clamp(max=WINDOWS - 1)  # (B, N, 2)
+        window = (encoded.state.image * WINDOWS + window[..., 0]) * WINDOWS + window[..., 1]
+        near, far = shallow.split(shallow.cls_attention()), deep.split(deep.cls_attention())
+        chosen, means = [], []
+        for row, (features, keep) in enumerate(zip(deep.split(deep.features), deep.most(k), strict=True)):
+            kept = both(near[row], far[row], window[row, deep.tokens[row]], keep)  # (n_b,)
+            chosen.append(kept.nonzero()[:, 0])
+            means.append(merged(features, kept)[kept])
+        return deep.action(chosen, k, means)
 
 
 def both(shallow: Tensor, deep: Tensor, window: Tensor, k: int) -> Tensor:

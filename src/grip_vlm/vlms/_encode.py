@@ -6,7 +6,7 @@ A family differs in how many of these it must say: which output its tower gives 
 
 import inspect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -28,9 +28,8 @@ class Encoded:
     prompt: Prompt
     state: State
     pixels: Tensor | None = None  # (images, 3, H, W), for methods that look at the image again
-    hidden: tuple[Tensor, ...] | None = (
-        None  # vision tower states per layer, each (images, 1 + n, d), where it has them
-    )
+    hidden: tuple[Tensor, ...] | None = None  # tower's states per layer, (runs, 1 + n, C) each, where it has them
+    patches: Tensor | None = None  # (T,) the patch that each visual token is, counted over all runs; -1 for newlines
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,11 @@ class Encoder:
         """Tokens of every image (or video) in the order of the placeholders, and their places (T, 2) in it."""
         return seen.sizes, torch.cat([square_places(size) for size in seen.sizes])
 
+    def patches(self, inputs: dict[str, Any], seen: Seen) -> Tensor | None:
+        """Which patch of the tower every token of the batch is, (T,), counted over all its runs, and -1 for newline
+        tokens; None where tokens are more or less than one patch. Read with `hidden`."""
+        return None
+
     def positions(self, inputs: dict[str, Any], attention: Tensor) -> Tensor:
         """What `generate` would count on the unpruned inputs, (B, L) or (3, B, L)."""
         return (attention.long().cumsum(1) - 1).clamp(min=0)
@@ -126,14 +130,15 @@ class Encoder:
         Raises:
             ValueError: placeholders and features do not match, or there is no image.
         """
-        samples, output = self.samples(inputs)
+        samples, seen = self.samples(inputs)
         answer_length = inputs.get("answer_length", torch.zeros(len(samples), dtype=torch.long, device=self.device))
-        hidden = output.hidden_states if self.tower_options.get("output_hidden_states") else None
-        return self.batch(samples, answer_length, inputs.get("pixel_values"), hidden)
+        hidden = seen.output.hidden_states if self.tower_options.get("output_hidden_states") else None
+        encoded = self.batch(samples, answer_length, inputs.get("pixel_values"))
+        return replace(encoded, hidden=hidden, patches=self.patches(inputs, seen))
 
     @torch.no_grad()
-    def samples(self, inputs: dict[str, Any]) -> tuple[list[Sample], Any]:
-        """Every row of the batch by itself, without padding; and the tower's output for its first modality."""
+    def samples(self, inputs: dict[str, Any]) -> tuple[list[Sample], Seen]:
+        """Every row of the batch by itself, without padding; and what was seen of its first modality."""
         ids = inputs["input_ids"]
         attention = inputs.get("attention_mask")
         attention = torch.ones_like(ids) if attention is None else attention
@@ -173,7 +178,7 @@ class Encoder:
                     image=torch.unique(flat["image"][mine], return_inverse=True)[1],
                 )
             )
-        return samples, seen[present[0]].output
+        return samples, seen[present[0]]
 
     def _see(self, inputs: dict[str, Any], modality: str, expected: int) -> Seen:
         seen = self.see(inputs, modality)
@@ -187,7 +192,6 @@ class Encoder:
         samples: Sequence[Sample],
         answer_length: Tensor,
         pixels: Tensor | None = None,
-        hidden: tuple[Tensor, ...] | None = None,
     ) -> Encoded:
         """Samples as one batch, padded on the left."""
         prompt = collate(samples, self._pad_token_id())
@@ -200,7 +204,7 @@ class Encoder:
             question=question,
             question_mask=question_mask,
         )
-        return Encoded(prompt, state, pixels, hidden)
+        return Encoded(prompt, state, pixels)
 
     def _question(self, prompt: Prompt, answer_length: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of the text after the last visual token, (B, M, D) and (B, M): the question in every template."""

@@ -2,6 +2,10 @@
 
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
+from grip_vlm.vlms._encode import Seen
 from grip_vlm.vlms._frozen import FrozenVLM
 
 
@@ -9,3 +13,6 @@ class VLM(FrozenVLM):
     """`LlavaForConditionalGeneration` with a CLIP or SigLIP tower, whose states CLS methods read."""
 
     tower_options: ClassVar[dict[str, Any]] = {"output_hidden_states": True}
+
+    def patches(self, inputs: dict[str, Any], seen: Seen) -> Tensor | None:
+        return torch.arange(len(seen.features), device=seen.features.device)

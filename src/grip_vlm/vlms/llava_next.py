@@ -1,16 +1,21 @@
 """LLaVA-NeXT (1.6): the image once small, once in tiles cut to its shape; newline tokens end the tiles' rows."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from grip_vlm.vlms._anyres import anyres_places
+from grip_vlm.vlms._anyres import anyres_patches, anyres_places
 from grip_vlm.vlms._encode import Seen
 from grip_vlm.vlms._frozen import FrozenVLM
 
 
 class VLM(FrozenVLM):
+    tower_options: ClassVar[dict[str, Any]] = {"output_hidden_states": True}
+
+    def patches(self, inputs: dict[str, Any], seen: Seen) -> Tensor | None:
+        return anyres_patches(self.model, inputs["image_sizes"], seen, vision_feature_select_strategy="default")
+
     def layout(self, inputs: dict[str, Any], modality: str, seen: Seen) -> tuple[list[int], Tensor]:
         from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
 

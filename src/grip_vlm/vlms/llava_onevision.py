@@ -1,11 +1,11 @@
 """LLaVA-OneVision: tiles as in LLaVA-NeXT but shrunk when there are many; videos are pooled frames and one newline."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from grip_vlm.vlms._anyres import anyres_places
+from grip_vlm.vlms._anyres import anyres_patches, anyres_places
 from grip_vlm.vlms._encode import Seen
 from grip_vlm.vlms._frozen import FrozenVLM
 from grip_vlm.vlms._outputs import ListOutput, TensorOutput
@@ -13,6 +13,13 @@ from grip_vlm.vlms._places import grid_places
 
 
 class VLM(FrozenVLM):
+    tower_options: ClassVar[dict[str, Any]] = {"output_hidden_states": True}
+
+    def patches(self, inputs: dict[str, Any], seen: Seen) -> Tensor | None:
+        if inputs.get("pixel_values_videos") is not None:
+            return None  # frames are pooled
+        return anyres_patches(self.model, inputs["image_sizes"], seen, vision_aspect_ratio="anyres_max_9999")
+
     def output_for(self, modality: str) -> type[ListOutput]:
         return TensorOutput if modality == "video" else ListOutput
 

@@ -1,0 +1,70 @@
+"""PTP, pyramid token pruning (arXiv 2509.15704): regions share the budget; in each, attention and question choose.
+
+    region: n_k ~ mean of b over region k
+    token: b_j = attention of CLS to patch j in the layer the projector reads
+    instruction: c_j = max over question tokens of their attention to j in layer 2 of the language model, mean of heads
+    f = (1 - alpha) b' + alpha c', both scaled to [0, 1] over the sample, alpha = 0.5;  top n_k by f in every region
+
+The paper's region formula is not public. Ours, with an open port: the mean of b; regions are the image's tiles, the
+thumbnail among them, and the quadrants of the patch grid where there is one tile only (LLaVA-1.5).
+
+Deviations: c' is scaled as b' is (in one version of the port raw, when alpha hardly matters), and reads the question
+behind the images only; shares by largest remainder, never above a region's tokens; without CLS, b is the attention of
+all patches on average, as in the port. Removal is before the language model, whose first two layers therefore run
+twice: their cost is part of the method, and of its measured seconds.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grip_vlm.mdp import Action
+from grip_vlm.pruners._instruction import asked
+from grip_vlm.pruners._steps import allot, top
+from grip_vlm.pruners._tower import look
+from grip_vlm.pruners._untrained import Untrained
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded, FrozenVLM
+
+ALPHA = 0.5
+
+
+class Pruner(Untrained):
+    @torch.no_grad()
+    def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
+        tower = look(vlm, encoded, "ptp")
+        told = asked(vlm, encoded, "ptp")
+        chosen = []
+        samples = zip(tower.split(tower.salience()), told, tower.tokens, tower.patches, tower.most(k), strict=True)
+        for b, c, tokens, patches, keep in samples:
+            chosen.append(pyramid(b, c[tokens], regions(patches, tower.features.shape[1]), keep))
+        return tower.action(chosen, k)
+
+
+def pyramid(b: Tensor, c: Tensor, region: Tensor, k: int) -> Tensor:
+    """The best of every region, (k,) indices, from (n,) attention of the tower, (n,) of the question, (n,) regions."""
+    region = torch.unique(region, return_inverse=True)[1]
+    fused = (1 - ALPHA) * scaled(b) + ALPHA * scaled(c)
+    places = [(region == i).nonzero()[:, 0] for i in range(int(region.max()) + 1)]
+    shares = torch.stack([b[place].mean() for place in places])
+    sizes = torch.tensor([len(place) for place in places], device=b.device)
+    given = zip(places, allot(shares, sizes, k), strict=True)
+    return torch.cat([place[top(fused[place], keep)] for place, keep in given])
+
+
+def scaled(values: Tensor) -> Tensor:
+    """(n,) values moved to [0, 1]; all equal, to 0."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low).clamp(min=1e-12)
+
+
+def regions(patches: Tensor, n: int) -> Tensor:
+    """The region of each of a sample's patches, (n_b,): its tile of n patches or, of a lone tile, its quadrant."""
+    tile, place = patches // n, patches % n
+    side = math.isqrt(n)
+    if len(torch.unique(tile)) > 1:
+        return tile
+    return 2 * (2 * (place // side) // side) + 2 * (place % side) // side

@@ -1,0 +1,46 @@
+"""VisPruner (ICCV 2025): half of the tokens by attention of CLS, half by leaving out near-duplicates of the others.
+
+    important: the int(k / 2) largest attentions of CLS
+    diverse: the others in descending attention; while they are too many, their even places are compared with the odd
+        ones, and of the even ones up to 8 with the largest best cosine are dropped; then kept even ones, then odd ones
+
+Deviations: the cosines are those of the tower's features (the layer before the projector); even ones that are kept stay
+in their order, which the sources leave open; positions are kept (theirs are compact). Tiles share one budget.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grip_vlm.mdp import Action
+from grip_vlm.pruners._steps import cosines, top
+from grip_vlm.pruners._tower import look
+from grip_vlm.pruners._untrained import Untrained
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded, FrozenVLM
+
+STEP = 8  # tokens dropped at a time
+
+
+class Pruner(Untrained):
+    @torch.no_grad()
+    def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
+        tower = look(vlm, encoded, "vispruner", needs_cls=True)
+        samples = zip(tower.split(tower.cls_attention()), tower.split(tower.features), tower.most(k), strict=True)
+        return tower.action([halves(attention, x, keep) for attention, x, keep in samples], k)
+
+
+def halves(attention: Tensor, features: Tensor, k: int) -> Tensor:
+    """int(k / 2) important tokens and as many diverse ones as are missing, (k,) indices, from (n,) and (n, C)."""
+    order = top(attention, len(attention))
+    important, rest = order[: k // 2], order[k // 2 :]
+    similar = cosines(features, features)
+    while (surplus := len(rest) - (k - k // 2)) > 0:
+        even, odd = rest[::2], rest[1::2]
+        drop = top(similar[even][:, odd].amax(1), min(STEP, surplus))
+        stays = torch.ones_like(even, dtype=torch.bool)
+        stays[drop] = False
+        rest = torch.cat([even[stays], odd])
+    return torch.cat([important, rest])
