@@ -10,7 +10,17 @@ from grip_vlm.pruners.uniform import grid, nearest
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.vlms._places import square_places
 
-TRAINED = ["grip", "grip_like", "soft_topk", "st_gumbel", "warmup"]
+TRAINED = [
+    "attention_distill",
+    "dynamicvit",
+    "grip",
+    "grip_like",
+    "noise_gate",
+    "soft_topk",
+    "st_gumbel",
+    "tprl",
+    "warmup",
+]
 UNTRAINED = [name for name in pruners.names() if name not in TRAINED]
 K = [1, 5, 20, 196]  # one budget per sample
 
@@ -95,7 +105,7 @@ def test_the_vlm_answers_from_what_is_kept(pruner, vlm, examples):
 
 
 def test_an_unknown_pruner_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown pruner 'fastv'; choose from blind, cls_attention"):
+    with pytest.raises(ValueError, match="unknown pruner 'fastv'; choose from attention_distill, blind"):
         pruners.load("fastv")
 
 
