@@ -90,7 +90,7 @@ def ppo_step(run: Run, batch: Batch, k: Tensor, epochs: int, generator: torch.Ge
         old = bernoulli.log_prob(before, kept)  # (B,)
         exact = group_reward(run.vlm, batch, kept[:, None], exact_only=True)[1][:, 0]
         reward = exact - MISS * missed(kept, k)
-        advantage = normalised(reward - run.beside(state, k))
+        advantage = advantages(reward, run.beside(state, k))
     for _ in range(epochs):
         logits = bernoulli.logits(run.score(state, k), k)
         gain = clipped(bernoulli.log_prob(logits, kept) - old, advantage).mean()
@@ -106,10 +106,10 @@ def missed(kept: Tensor, k: Tensor) -> Tensor:
     return (kept.sum(1) / k - 1).abs().clamp(max=1)
 
 
-def normalised(advantage: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 over the batch, (B,); zero where all are alike."""
-    away = advantage - advantage.mean()
-    return away / (away.square().mean().sqrt() + 1e-4)
+def advantages(reward: Tensor, value: Tensor) -> Tensor:
+    """r - V, (B,), with mean 0 and deviation 1 over the batch; zero where all are alike."""
+    surprise = reward - value
+    return (surprise - surprise.mean()) / (surprise.std(correction=0) + 1e-4)
 
 
 def clipped(log_ratio: Tensor, advantage: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class Run:
         self._weights = [weight for module in self._trained().values() for weight in module.parameters()]
         optimizer = torch.optim.AdamW(self._weights, lr=self.config.rate, weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
-        self.beside: Any = self.companion and self.accelerator.prepare(self.companion)
+        self.beside: Any = None if self.companion is None else self.accelerator.prepare(self.companion)
         self.console = Console(stderr=True, quiet=not self.accelerator.is_main_process)
         self._metrics: dict[str, float] = {}
 
