@@ -11,7 +11,7 @@ import torch
 from grip_vlm import bernoulli, relaxation, vlms
 from grip_vlm.bank import build_bank
 from grip_vlm.benchmarks import Example
-from grip_vlm.keep_drop import decide, ratio_loss
+from grip_vlm.keep_drop import RATIO, decide, ratio_loss
 from grip_vlm.noise_gate import Denoiser, noise_gate_loss, throttle
 from grip_vlm.ppo import Critic, PPOConfig, advantages, clipped, missed
 from grip_vlm.rewards import teacher_forced
@@ -103,16 +103,15 @@ def test_a_decision_keeps_with_the_probability_of_its_logit():
 
 
 def test_the_ratio_loss_is_the_squared_miss_relative_to_the_budget():
-    kept = torch.tensor([[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
-    loss = ratio_loss(kept, torch.tensor([2, 4, 2]))
+    p = torch.tensor([[0.9, 0.9, 0.9, 0.3], [0.7, 0.1, 0.1, 0.1], [0.5, 0.5, 0.4, 0.6]])  # 3, 1 and 2 in the mean
+    loss = ratio_loss(p.logit(), torch.tensor([2, 4, 2]))
     assert float(loss) == pytest.approx((0.5**2 + 0.75**2 + 0) / 3)
 
 
 def test_the_ratio_loss_is_dynamic_llavas_at_a_fifth():
     """100 (mean - 0.2)^2 at 20 tokens of 100."""
-    kept = torch.zeros(1, 100)
-    kept[0, :31] = 1
-    assert 4 * float(ratio_loss(kept, torch.tensor([20]))) == pytest.approx(100 * (0.31 - 0.2) ** 2)
+    logits = torch.full((1, 100), 0.31).logit()
+    assert RATIO * float(ratio_loss(logits, torch.tensor([20]))) == pytest.approx(100 * (0.31 - 0.2) ** 2)
 
 
 def test_dropped_tokens_are_masked_and_the_gradient_reaches_them():
