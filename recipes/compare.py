@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import tyro
 
-from grip_vlm import benchmarks, checkpoint, pareto, pruners, vlms
+from grip_vlm import benchmarks, checkpoint, pareto, ppo, pruners, vlms
 from grip_vlm.bank import Bank
 from grip_vlm.budget import Budget
 from grip_vlm.evaluate import evaluate
@@ -31,7 +31,7 @@ from grip_vlm.training import RunConfig, banks
 from grip_vlm.vlms import FrozenVLM
 from grip_vlm.warmup import WarmupConfig, warmup
 
-# method -> (what it starts from, its settings); stage1 + grip, stage1 + grip_like and each of the others cost the same.
+# method -> (what it starts from, its settings); a method, together with what it starts from, costs what the others do.
 PLAN: dict[str, tuple[str, dict[str, Any]]] = {
     "stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98}),
     "grip": ("stage1", {"steps": 120}),
@@ -39,6 +39,11 @@ PLAN: dict[str, tuple[str, dict[str, Any]]] = {
     "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
     "soft_topk": ("", {"steps": 340, "attention_share": 0.0}),
     "st_gumbel": ("", {"steps": 370, "attention_share": 0.0, "relaxation": "st_gumbel"}),
+    "dynamicvit": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "dynamicvit"}),
+    "noise_gate": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "noise_gate"}),
+    "attention_distill": ("", {"steps": 1900, "looked": 4800, "attention_share": 1.0, "imitation": "distribution"}),
+    "tprl_start": ("", {"steps": 850, "looked": 4800, "attention_share": 1.0, "imitation": "bernoulli"}),
+    "tprl": ("tprl_start", {"steps": 120}),
 }
 # What the one scorer for all budgets, trained with labels, is held against.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -88,6 +93,8 @@ class Field:
                 torch.manual_seed(seed)
                 fresh = Scorer(ScorerConfig(dim=self.vlm.dim))
                 warmup(self.vlm, fresh, bank, dev, WarmupConfig(**common))
+            elif name == "tprl":
+                ppo.train(self.vlm, checkpoint.load(before, self.vlm), bank, dev, ppo.PPOConfig(**common))
             else:
                 train(self.vlm, checkpoint.load(before, self.vlm), bank, dev, GRPOConfig(**common))
         notes = checkpoint.read_notes(out)["provenance"]
@@ -121,7 +128,7 @@ def main(compare: Compare) -> None:
     ours = Field(compare, vlm, encoded)
     rows = ours.test({name: pruners.load(name) for name in UNTRAINED}, 0, BUDGETS)
     for seed in compare.seeds:
-        methods = {name: pruners.load(name, scorer=ours.scorer(name, seed)) for name in PLAN if name != "stage1"}
+        methods = {name: pruners.load(name, scorer=ours.scorer(name, seed)) for name in PLAN if name in pruners.names()}
         rows += ours.test(methods, seed, BUDGETS)
         write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
         write(rows, compare.out / "compare")

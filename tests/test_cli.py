@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from grip_vlm import benchmarks, pruners, vlms
+from grip_vlm import benchmarks, checkpoint, pruners, vlms
 from grip_vlm.cli import main
 
 
@@ -78,7 +78,7 @@ def test_a_folder_is_not_an_image(mistake, ask, tmp_path):
 
 
 def test_an_unknown_pruner_is_refused_with_the_known_ones(mistake, ask):
-    assert "unknown pruner 'magic'; choose from blind, " in mistake(ask(pruner="magic"))
+    assert "unknown pruner 'magic'; choose from attention_distill, blind, " in mistake(ask(pruner="magic"))
 
 
 def test_an_untrained_pruner_refuses_a_scorer(mistake, ask, tmp_path):
@@ -200,6 +200,15 @@ def test_a_picture_of_the_kept_tokens_is_written(capsys, ask, tmp_path):
     main(ask(draw=str(tmp_path / "new" / "kept.png")))
     with Image.open(tmp_path / "new" / "kept.png") as picture:
         assert (picture.format, picture.size) == ("PNG", (336, 336))
+
+
+def test_the_tprl_like_rival_goes_on_from_its_imitation(tmp_path, vlm_dir):
+    small = ["--examples", "4", "--dev-examples", "2", "--steps", "1", "--batch", "2", "--vlm", str(vlm_dir)]
+    start, out = str(tmp_path / "start"), tmp_path / "tprl"
+    main(["warmup", "--imitation", "bernoulli", "--attention-share", "1", "--width", "16", "--out", start, *small])
+    main(["ppo", "--init", start, "--out", str(out), *small])
+    assert checkpoint.read_notes(out)["provenance"]["method"] == "tprl"
+    assert pruners.load("tprl", scorer=out).checkpoint.startswith(str(out))
 
 
 def test_evaluate_and_pareto_go_from_items_to_a_figure(capsys, tmp_path, vlm_dir):

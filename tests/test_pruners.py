@@ -108,7 +108,7 @@ def test_the_vlm_answers_from_what_is_kept(pruner, vlm, examples):
 
 
 def test_an_unknown_pruner_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown pruner 'nothing'; choose from blind, .*, warmup"):
+    with pytest.raises(ValueError, match=r"unknown pruner 'nothing'; choose from .*blind, .*, warmup"):
         pruners.load("nothing")
 
 

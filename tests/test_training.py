@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from grip_vlm import checkpoint
+from grip_vlm import checkpoint, ppo
 from grip_vlm.bank import build_bank
 from grip_vlm.grpo import GRPOConfig, train
 from grip_vlm.relaxation import gated_log_likelihood, straight_through_gate
@@ -63,10 +63,25 @@ def killed_after(steps, monkeypatch):
     [
         (warmup, WarmupConfig(out=None, attention_share=0.5, **SMALL)),
         (warmup, WarmupConfig(out=None, attention_share=0, relaxation="st_gumbel", **SMALL)),
+        (warmup, WarmupConfig(out=None, attention_share=0, relaxation="dynamicvit", **SMALL)),
+        (warmup, WarmupConfig(out=None, attention_share=0, relaxation="noise_gate", **SMALL)),
+        (warmup, WarmupConfig(out=None, attention_share=1, imitation="distribution", **SMALL)),
+        (warmup, WarmupConfig(out=None, attention_share=1, imitation="bernoulli", **SMALL)),
         (train, GRPOConfig(out=None, **SMALL)),
         (train, GRPOConfig(out=None, policy="plackett_luce", reward="exact", **SMALL)),
+        (ppo.train, ppo.PPOConfig(out=None, **SMALL)),
     ],
-    ids=["warmup", "st_gumbel", "grip", "grip_like"],
+    ids=[
+        "warmup",
+        "st_gumbel",
+        "dynamicvit",
+        "noise_gate",
+        "attention_distill",
+        "tprl_start",
+        "grip",
+        "grip_like",
+        "tprl",
+    ],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     stage, config, vlm, scorer, bank, tmp_path, monkeypatch

@@ -1,4 +1,4 @@
-"""grip-vlm answer | warmup | train | evaluate | flops | pareto | list: thin commands around the library."""
+"""grip-vlm answer | warmup | train | ppo | evaluate | flops | pareto | list: thin commands around the library."""
 
 import contextlib
 import io
@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from grip_vlm.grpo import GRPOConfig
+from grip_vlm.ppo import PPOConfig
 from grip_vlm.scorer import ScorerConfig
 from grip_vlm.warmup import WarmupConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
+
+    from grip_vlm.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -99,16 +104,27 @@ class Train:
     """precision of the VLM's weights; auto takes the checkpoint's own"""
 
     def run(self) -> None:
-        from grip_vlm import checkpoint, vlms
         from grip_vlm.grpo import train
-        from grip_vlm.training import banks
 
-        folder = checkpoint.locate(self.init)
-        frozen = vlms.load(self.vlm, dtype=self.dtype, device=_process_device())
-        scorer = checkpoint.load(folder, frozen)
-        bank, dev = banks(frozen, self.config)
-        train(frozen, scorer, bank, dev, self.config)
-        print(f"scorer written to {self.config.out}")
+        _train(self, train)
+
+
+@dataclass(frozen=True)
+class PPO:
+    """The TPRL-like rival: PPO against the frozen VLM, from the scorer of `warmup --imitation bernoulli`."""
+
+    config: tyro.conf.OmitArgPrefixes[PPOConfig]
+    init: str
+    """folder of the scorer to start from"""
+    vlm: str = "tiny-llava"
+    """a shipped one, a checkpoint folder or a hub id"""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """precision of the VLM's weights; auto takes the checkpoint's own"""
+
+    def run(self) -> None:
+        from grip_vlm.ppo import train
+
+        _train(self, train)
 
 
 @dataclass(frozen=True)
@@ -232,6 +248,7 @@ Command = (
     Annotated[Answer, tyro.conf.subcommand("answer")]
     | Annotated[Warmup, tyro.conf.subcommand("warmup")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[PPO, tyro.conf.subcommand("ppo")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Flops, tyro.conf.subcommand("flops")]
     | Annotated[Pareto, tyro.conf.subcommand("pareto")]
@@ -254,6 +271,19 @@ def _pruner(text: str, vlm: str, seed: int):  # type: ignore[no-untyped-def]
     return name, pruners.load(name, scorer=scorer or None, seed=seed)
 
 
+def _train(command: "Train | PPO", train: "Callable[..., Scorer]") -> None:
+    """Stage 2 or its rival, from the scorer in `command.init`."""
+    from grip_vlm import checkpoint, vlms
+    from grip_vlm.training import banks
+
+    folder = checkpoint.locate(command.init)
+    frozen = vlms.load(command.vlm, dtype=command.dtype, device=_process_device())
+    scorer = checkpoint.load(folder, frozen)
+    bank, dev = banks(frozen, command.config)
+    train(frozen, scorer, bank, dev, command.config)
+    print(f"scorer written to {command.config.out}")
+
+
 def _process_device() -> "torch.device":
     """This process's own device, under `torchrun` as well."""
     import torch
@@ -263,7 +293,7 @@ def _process_device() -> "torch.device":
     return device
 
 
-def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | Evaluate | Flops | Pareto | List":
+def _parse(arguments: list[str] | None) -> "Answer | Warmup | Train | PPO | Evaluate | Flops | Pareto | List":
     """tyro's parser, with its error panel joined into one line."""
     said = io.StringIO()
     try:

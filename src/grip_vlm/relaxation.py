@@ -40,9 +40,12 @@ def straight_through_gate(scores: Tensor, k: Tensor, generator: torch.Generator,
     noisy = (scores - torch.log(-torch.log(uniform))) / temperature
     soft = policy.soft_top_k(noisy, k).exp()
     hard = policy.greedy(noisy.detach(), k).float()
-    gate = hard * (1 - CLOSED) + CLOSED
-    gate = gate + (1 - CLOSED) * (soft - soft.detach())
-    return torch.log(gate.clamp(min=CLOSED / 2))
+    return bias_of(hard + (soft - soft.detach()))
+
+
+def bias_of(kept: Tensor) -> Tensor:
+    """What hard decisions, 0 or 1, (B, N), add to attention logits, (B, N): nearly -inf and 0, with a gradient."""
+    return torch.log((CLOSED + (1 - CLOSED) * kept).clamp(min=CLOSED / 2))
 
 
 def gated_log_likelihood(vlm: FrozenVLM, batch: Batch, log_gate: Tensor) -> Tensor:
@@ -52,13 +55,18 @@ def gated_log_likelihood(vlm: FrozenVLM, batch: Batch, log_gate: Tensor) -> Tens
     """
     prompt = batch.encoded.prompt
     inputs = vlm.pruned(prompt, Action(batch.encoded.state.visual_mask))
-    target, told = batch.targets(inputs["input_ids"])
     # Keep-all is the prompt itself, so its slots are the columns of the visual tokens.
     bias = torch.zeros(prompt.input_ids.shape, device=log_gate.device, dtype=log_gate.dtype)  # (B, L)
     row, token = (prompt.slots >= 0).nonzero(as_tuple=True)
     bias = bias.index_put((row, prompt.slots[row, token]), log_gate[row, token])
     with gated_attention(vlm.model, bias):
-        logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
+        return answer_log_likelihood(vlm, batch, inputs)
+
+
+def answer_log_likelihood(vlm: FrozenVLM, batch: Batch, inputs: dict[str, Any]) -> Tensor:
+    """Mean log-probability of each answer's tokens, (B,), with gradient, from inputs that `vlm.pruned` made."""
+    target, told = batch.targets(inputs["input_ids"])
+    logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
     token = -F.cross_entropy(logits.float().transpose(1, 2), target, reduction="none")
     return (token * told).sum(1) / told.sum(1)
 

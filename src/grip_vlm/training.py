@@ -7,7 +7,7 @@ a generator seeded by (seed, step, process), and the state holds weights, best w
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -96,6 +96,8 @@ class Run:
     dev: Bank
     state: dict[str, Any] = field(default_factory=dict)
     """counters of the method itself, saved and resumed"""
+    companion: nn.Module | None = None
+    """a network that only training needs, such as a critic: trained beside the scorer as `beside`, and not shipped"""
 
     def __post_init__(self) -> None:
         checkpoint.refuse_foreign(self.config.out)
@@ -110,8 +112,10 @@ class Run:
             self.accelerator.init_trackers(self.method)
         self.best = copy.deepcopy(self.scorer)
         self.best_score, self.best_step, self.seconds = -1.0, 0, 0.0
-        optimizer = torch.optim.AdamW(self.scorer.parameters(), lr=self.config.rate, weight_decay=0.01)
+        self._weights = [weight for module in self._trained().values() for weight in module.parameters()]
+        optimizer = torch.optim.AdamW(self._weights, lr=self.config.rate, weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
+        self.beside: Any = None if self.companion is None else self.accelerator.prepare(self.companion)
         self.console = Console(stderr=True, quiet=not self.accelerator.is_main_process)
         self._metrics: dict[str, float] = {}
 
@@ -155,7 +159,7 @@ class Run:
         """
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.scorer.parameters(), 1.0)
+        norm = self.accelerator.clip_grad_norm_(self._weights, 1.0)
         if not torch.isfinite(loss) or norm is None or not torch.isfinite(norm):
             raise FloatingPointError(
                 f"{self.method} diverged: loss {loss.item():g}, gradient {float(norm or math.nan):g}. The last good "
@@ -183,8 +187,11 @@ class Run:
         world = self.accelerator.num_processes
         return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **config}
 
+    def _trained(self) -> dict[str, nn.Module]:
+        return {"scorer": self.scorer, **({} if self.companion is None else {"companion": self.companion})}
+
     def _modules(self) -> dict[str, nn.Module]:
-        return {"scorer": self.scorer, "best": self.best}
+        return {**self._trained(), "best": self.best}
 
     def _resume(self) -> int:
         if not has_state(self._folder):
@@ -256,6 +263,13 @@ def banks(vlm: FrozenVLM, config: RunConfig) -> tuple[Bank, Bank]:
     train = load_examples(config.data, "train", config.examples)
     dev = load_examples(config.data, "dev", config.dev_examples)
     return build_bank(vlm, train, config.label_free), build_bank(vlm, dev, config.label_free)
+
+
+def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
+    """What `make` makes, with the same weights whenever the seed is the same; the global generator does not move."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
 
 
 def schedule(step: int, steps: int, rise: int = 20) -> float:

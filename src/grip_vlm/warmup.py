@@ -5,7 +5,10 @@ tokens over all layers, freed of its mean over the batch; the loss is the k-subs
 the teacher's top k plus a cross-entropy to its distribution. (b) soft top-k gates through the frozen VLM with the
 answer's likelihood and a growing pull towards hard gates.
 
-The rivals `soft_topk` and `st_gumbel` are stage (b) alone, for the whole of the training.
+Rivals are parts of this. `attention_distill`: (a) alone, and of it the cross-entropy alone, as attention is distilled
+elsewhere; the budget is still the scorer's input, though the target does not know it. `soft_topk`, `st_gumbel`,
+`dynamicvit` and `noise_gate`: (b) alone, each by its own relaxation. The start of the TPRL-like rival (ppo.py): (a)
+alone, with the likelihood of independent keeps.
 """
 
 from collections.abc import Iterator
@@ -16,11 +19,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from grip_vlm import policy, relaxation
+from grip_vlm import bernoulli, policy, relaxation
 from grip_vlm.bank import Bank, Batch
+from grip_vlm.keep_drop import keep_drop_loss
 from grip_vlm.mdp import Action
+from grip_vlm.noise_gate import Denoiser, noise_gate_loss
 from grip_vlm.scorer import Scorer
-from grip_vlm.training import Run, RunConfig
+from grip_vlm.training import Run, RunConfig, seeded
 from grip_vlm.vlms import FrozenVLM
 
 
@@ -34,7 +39,10 @@ class WarmupConfig(RunConfig):
     fraction of the others, since every example is looked at once only"""
     looked: int = 1600
     """training examples that are imitated"""
-    relaxation: Literal["soft_topk", "st_gumbel"] = "soft_topk"
+    imitation: Literal["subset", "distribution", "bernoulli"] = "subset"
+    """what imitation maximises: the likelihood of the teacher's top k besides its distribution, the latter alone, or
+    the top k's under independent keeps"""
+    relaxation: Literal["soft_topk", "st_gumbel", "dynamicvit", "noise_gate"] = "soft_topk"
     """what the remaining steps do"""
     dev_every: int = 100
 
@@ -48,9 +56,13 @@ class WarmupConfig(RunConfig):
 
 def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: WarmupConfig) -> Scorer:
     """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
-    method = "warmup" if config.attention_share > 0 else config.relaxation
-    run = Run(config, method, vlm, scorer, dev)
+    imitated = {"subset": "warmup", "distribution": "attention_distill", "bernoulli": "tprl_start"}[config.imitation]
     imitate = round(config.attention_share * config.steps)
+    denoiser = None
+    if config.relaxation == "noise_gate" and imitate < config.steps:
+        denoiser = seeded(config.seed, lambda: Denoiser(vlm.dim)).to(vlm.device)
+    method = imitated if config.attention_share > 0 else config.relaxation
+    run = Run(config, method, vlm, scorer, dev, companion=denoiser)
     looks: list[Tensor] = []
     for step, rng, generator in run.steps():
         if step < imitate:
@@ -61,37 +73,55 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
         k = config.draw_k(rng, state.counts)
         scores = run.score(state, k)
         if step < imitate:
-            loss = imitation_loss(scores, k, beyond_habit([looks[i] for i in chosen], state.visual_mask))
+            teacher = beyond_habit([looks[i] for i in chosen], state.visual_mask)
+            loss = imitation_loss(scores, k, teacher, config.imitation)
         else:
             progress = (step - imitate) / max(1, config.steps - imitate)
-            loss = relaxed_loss(vlm, batch, scores, k, config.relaxation, progress, generator)
+            loss = relaxed_loss(run, batch, scores, k, config.relaxation, progress, generator)
         run.descend(loss)
         run.log(loss=loss.item())
     return run.best
 
 
-def imitation_loss(scores: Tensor, k: Tensor, teacher: Tensor) -> Tensor:
-    """-log pi_k(teacher's top k) per token kept, plus the cross-entropy of softmax(scores) to the teacher's positive
-    part; `teacher` is (B, N)."""
-    valid = torch.isfinite(scores)
-    chosen = policy.greedy(torch.where(valid, teacher, -torch.inf), k)
-    teacher = (teacher.clamp(min=0) + 1e-6) * valid
+def imitation_loss(scores: Tensor, k: Tensor, teacher: Tensor, kind: str) -> Tensor:
+    """`subset_loss` plus `distribution_loss`; the latter alone; or -log of the probability that independent keeps give
+    the teacher's top k, per token kept. Means over the batch; `teacher` is (B, N), `kind` as in `WarmupConfig`."""
+    if kind == "distribution":
+        return distribution_loss(scores, teacher).mean()
+    chosen = policy.greedy(torch.where(torch.isfinite(scores), teacher, -torch.inf), k)
+    if kind == "bernoulli":
+        return -(bernoulli.log_prob(bernoulli.logits(scores, k), chosen) / k).mean()
+    return (subset_loss(scores, k, chosen) + distribution_loss(scores, teacher)).mean()
+
+
+def subset_loss(scores: Tensor, k: Tensor, chosen: Tensor) -> Tensor:
+    """-log pi_k(chosen) per token kept, (B,), of a mask (B, N) under the k-subset Gibbs distribution."""
     law = policy.gibbs(scores, k)
     gradient = (law.inclusion - chosen.double()) / k[:, None]  # d(-log pi) / d theta / k
-    finite = torch.where(valid, scores, 0.0)
+    finite = torch.where(torch.isfinite(scores), scores, 0.0)
     likelihood = (finite * gradient.to(scores.dtype)).sum(1)
     # A surrogate with that gradient; its value is replaced by the true one, so that what is logged means something.
     true = -policy.log_prob(law, chosen[:, None])[:, 0] / k
-    likelihood = likelihood + (true.to(scores.dtype) - likelihood).detach()
+    return likelihood + (true.to(scores.dtype) - likelihood).detach()
+
+
+def distribution_loss(scores: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of softmax(scores) to the positive part of `teacher` (B, N), scaled to sum to one, (B,)."""
+    valid = torch.isfinite(scores)
+    teacher = (teacher.clamp(min=0) + 1e-6) * valid
     target = teacher / teacher.sum(1, keepdim=True).clamp(min=1e-9)
-    cross = -(target * scores.masked_fill(~valid, -1e4).log_softmax(1)).sum(1)
-    return (likelihood + cross).mean()
+    return -(target * scores.masked_fill(~valid, -1e4).log_softmax(1)).sum(1)
 
 
 def relaxed_loss(
-    vlm: FrozenVLM, batch: Batch, scores: Tensor, k: Tensor, kind: str, progress: float, generator: torch.Generator
+    run: Run, batch: Batch, scores: Tensor, k: Tensor, kind: str, progress: float, generator: torch.Generator
 ) -> Tensor:
     """Answer's negative log-likelihood through gates; for soft top-k plus 0.1 .. 2 times the distance to hard gates."""
+    vlm = run.vlm
+    if kind == "dynamicvit":
+        return keep_drop_loss(vlm, batch, scores, k, generator)
+    if kind == "noise_gate":
+        return noise_gate_loss(vlm, batch, scores, k, run.beside, generator)
     if kind == "st_gumbel":
         valid = torch.isfinite(scores)
         temperature = 1.0 - 0.7 * progress

@@ -1,0 +1,7 @@
+"""Attention distillation only: the same scorer trained to the answer's attention and nothing else."""
+
+from grip_vlm.pruners._scored import Scored
+
+
+class Pruner(Scored):
+    """Top k of the scores."""

@@ -1,0 +1,7 @@
+"""TPRL-style PPO over independent keeps (arXiv 2603.13394): the same scorer after imitation and PPO."""
+
+from grip_vlm.pruners._scored import Scored
+
+
+class Pruner(Scored):
+    """Top k of the scores."""
