@@ -13,10 +13,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = [
     ["resume", "budget", "mdp", "scenes", "draw"],
     ["benchmarks", "policy", "plackett_luce", "scorer", "sequence"],
-    ["checkpoint", "vlms", "data"],
+    ["checkpoint", "vlms", "data", "tables", "items"],
     ["pruners", "bank"],
     ["rewards", "relaxation", "evaluate", "latency"],
-    ["training", "pareto", "cost"],
+    ["training", "summary", "pareto", "cost"],
     ["warmup", "focus", "grpo"],
     ["cli"],
 ]

@@ -123,29 +123,36 @@ class Evaluate:
     pruners: str = "full,grip,random,uniform,cls_attention,blind"
     """comma-separated; `name=DIR` gives a trained method its scorer"""
     benchmarks: str = "scenes"
-    """comma-separated names, or `scenes` for all six"""
+    """comma-separated names, variants such as `textvqa:ocr`, JSONL files of yours, or `scenes` for the composed six"""
+    data_root: Path | None = None
+    """folder with copies of published benchmarks (pope.parquet, mme.jsonl, gqa/ ...); by default the hub"""
     split: Literal["train", "dev", "test"] = "test"
+    """of the composed benchmarks; the others are test"""
     budgets: str = "0.02,0.05,0.1,0.25"
     limit: int = 100
     """items per benchmark"""
+    shard: str = "1/1"
+    """i/n answers the i-th of n parts of the items; `pareto` takes the rows of all parts together"""
     seed: int = 0
     batch: int = 32
 
     def run(self) -> None:
-        from grip_vlm import benchmarks, pareto, vlms
+        from grip_vlm import benchmarks, pareto, summary, vlms
         from grip_vlm.budget import Budget
         from grip_vlm.evaluate import evaluate
+        from grip_vlm.items import open_items
 
         if self.limit < 1 or self.batch < 1:
             raise ValueError("limit and batch must be at least 1")
-        names = benchmarks.names() if self.benchmarks == "scenes" else self.benchmarks.split(",")
+        asked = self.benchmarks.split(",")
+        names = [name for word in asked for name in (benchmarks.composed() if word == "scenes" else [word])]
         budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
         chosen = [_pruner(name, self.vlm, self.seed) for name in self.pruners.split(",")]
         pruners = dict(chosen)
         if len(pruners) < len(chosen):
             raise ValueError("a pruner is named twice; evaluate its scorers in two calls with the same --out")
-        for name in names:
-            benchmarks.load(name)
+        for name in names:  # what cannot be read is said before a large VLM is loaded
+            open_items(name, self.split, self.data_root)
         frozen = vlms.load(self.vlm, dtype=self.dtype)
         rows = evaluate(
             frozen,
@@ -154,11 +161,13 @@ class Evaluate:
             budgets,
             self.out,
             split=self.split,
+            root=self.data_root,
             limit=self.limit,
+            shard=_shard(self.shard),
             seed=self.seed,
             batch=self.batch,
         )
-        print(pareto.table(rows))
+        print(pareto.table(rows) + summary.tables(rows))
         print(f"{len(rows)} rows in {self.out}")
 
 
@@ -191,7 +200,7 @@ class List:
             shipped = [f"{name} (shipped)" for name in vlms.shipped()]
             print("\n".join(shipped + [f"{family} (verified family)" for family in vlms.families()]))
         else:
-            print("\n".join(pruners.names() if self.what == "pruners" else benchmarks.names()))
+            print("\n".join(pruners.names() if self.what == "pruners" else benchmarks.described()))
 
 
 Command = (
@@ -212,6 +221,14 @@ def _pruner(text: str, vlm: str, seed: int):  # type: ignore[no-untyped-def]
     if not scorer and name == "grip":
         scorer = vlm
     return name, pruners.load(name, scorer=scorer or None, seed=seed)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """(i, n) of `i/n`."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found:
+        raise ValueError(f"a shard is i/n, such as 2/8, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def _process_device() -> "torch.device":

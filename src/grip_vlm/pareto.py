@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from grip_vlm import summary
 from grip_vlm.evaluate import FIXED, Row, read
 from grip_vlm.resume import write_text
 
@@ -191,9 +192,9 @@ def figure(rows: Sequence[Row], path: Path) -> None:
 
 
 def write(paths: Sequence[Path], out: Path, table_path: Path) -> str:
-    """Read rows, write figure and table, return the table."""
+    """Read rows, write figure and table with the benchmarks' own metrics, return the table."""
     rows = read_rows(paths)
     figure(rows, out)
-    text = table(rows)
+    text = table(rows) + summary.tables(rows)
     write_text(table_path, text)
     return text
