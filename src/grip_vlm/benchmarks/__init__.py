@@ -89,7 +89,7 @@ def load(name: str) -> Composed | Published:
         ValueError: an unknown name or variant.
     """
     stem, colon, variant = name.partition(":")
-    if stem not in names():
+    if stem not in names() or (colon and not variant):
         raise ValueError(
             f"unknown benchmark {name!r}; choose from {', '.join(names())}, `scenes` for {', '.join(composed())}, or "
             "a .jsonl file of yours"
@@ -98,7 +98,7 @@ def load(name: str) -> Composed | Published:
     if hasattr(module, "Benchmark"):
         return cast(Published, module.Benchmark(variant))
     if colon:
-        raise ValueError(f"benchmark {stem!r} has no variants, so no {name!r}")
+        raise ValueError(f"benchmark {stem!r} has no variant {variant!r}, it has none")
     return cast(Composed, module)
 
 

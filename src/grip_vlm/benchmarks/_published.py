@@ -58,8 +58,9 @@ class Published(ABC):
     def __init__(self, variant: str = "") -> None:
         """Raises ValueError for an unknown variant."""
         if variant not in ("", *self.variants):
-            known = ", ".join(self.variants) or "none"
-            raise ValueError(f"unknown variant {variant!r} of this benchmark; it has: {known}")
+            name = type(self).__module__.rpartition(".")[2]
+            known = f"only {', '.join(self.variants)}" if self.variants else "it has none"
+            raise ValueError(f"benchmark {name!r} has no variant {variant!r}, {known}")
         self.variant = variant
 
     def keeps(self, row: Mapping[str, Any]) -> bool:
