@@ -90,6 +90,13 @@ def test_the_answer_of_another_item_scores_zero(name):
     assert score(other, first.answers[0], other.answers) == 0.0
 
 
+def test_a_score_knows_the_group_of_its_item():
+    """Spaces do not count in OCRBench's formulas, and count in its other kinds."""
+    text, formula = items("ocrbench")
+    assert score(formula, "\\frac{X}{2}", formula.answers) == 1.0
+    assert score(text, "\\frac{X}{2}", formula.answers) == 0.0
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_sample_is_two_rows_of_the_tables_columns_with_an_image(name):
     benchmark = benchmarks.load(name)

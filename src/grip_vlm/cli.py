@@ -144,6 +144,7 @@ class Evaluate:
 
         if self.limit < 1 or self.batch < 1:
             raise ValueError("limit and batch must be at least 1")
+        shard = _shard(self.shard)
         asked = self.benchmarks.split(",")
         names = [name for word in asked for name in (benchmarks.composed() if word == "scenes" else [word])]
         budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
@@ -163,7 +164,7 @@ class Evaluate:
             split=self.split,
             root=self.data_root,
             limit=self.limit,
-            shard=_shard(self.shard),
+            shard=shard,
             seed=self.seed,
             batch=self.batch,
         )

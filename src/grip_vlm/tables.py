@@ -27,7 +27,11 @@ class Table:
     """image id -> row of `pictures`"""
 
     def row(self, index: int) -> dict[str, Any]:
-        """A row, its `image` undecoded."""
+        """A row, its `image` undecoded.
+
+        Raises:
+            ValueError: the table of images has none for it.
+        """
         row: dict[str, Any] = self.rows[index]
         if self.places is not None:
             if row["imageId"] not in self.places:

@@ -18,7 +18,7 @@ from PIL import Image
 from grip_vlm.benchmarks._published import Answered, Published
 from grip_vlm.scenes import Scene, compose
 
-__all__ = ["Answered", "Benchmark", "Composed", "Example", "Published", "Question"]
+__all__ = ["Answered", "Composed", "Example", "Published", "Question"]
 __all__ += ["composed", "described", "example", "load", "names"]
 
 
@@ -43,21 +43,17 @@ class Example:
     """what the benchmark's score or summary tells items apart by, such as a category"""
 
 
-class Benchmark(Protocol):
-    """What every benchmark has."""
-
-    def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
-        """What an answer is worth, from 0.0 for a wrong one to 1.0 for a right one."""
-        ...
-
-
-class Composed(Benchmark, Protocol):
+class Composed(Protocol):
     """What a file of a benchmark composed from scenes defines."""
 
     LAYOUTS: tuple[str, ...]
 
     def ask(self, scene: Scene, rng: np.random.Generator) -> Question | None:
         """A question about the scene, or None when this scene does not allow one."""
+        ...
+
+    def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
+        """1.0 for a right answer, 0.0 for a wrong one."""
         ...
 
 

@@ -1,7 +1,7 @@
 """TextVQA: questions about text in photographs, scored against ten people's answers (arXiv 1904.08920).
 
-`textvqa` gives the image alone; `textvqa:ocr` adds the words that an OCR system read, worth about ten points to
-LLaVA-1.5: never compare one with the other.
+`textvqa` gives the image alone; `textvqa:ocr` adds the words that an OCR system read, as LLaVA-1.5's own evaluation
+does: never compare one with the other.
 """
 
 from collections import Counter
