@@ -106,7 +106,7 @@ class Field:
         """Their rows on the locked test split."""
         parsed = [Budget.parse(budget) for budget in budgets]
         rows, limit = self.compare.runs / "rows.jsonl", self.compare.limit
-        return evaluate(self.vlm, methods, benchmarks.names(), parsed, rows, limit=limit, seed=seed)
+        return evaluate(self.vlm, methods, benchmarks.composed(), parsed, rows, limit=limit, seed=seed)
 
 
 def write(rows: list[Row], out: Path) -> None:

@@ -38,7 +38,7 @@ def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
     """One row per benchmark: the image, then what `grip` keeps of it at each budget and what the VLM then answers."""
     grip = pruners.load("grip", scorer=vlm.name)
     rows = []
-    for name in benchmarks.names():
+    for name in benchmarks.composed():
         item = benchmarks.example(name, split, index)
         full = vlm.answer(item.image, item.question)
         picture = item.image.resize((224, 224), Image.Resampling.LANCZOS)
@@ -71,7 +71,7 @@ def main(demo: Demo) -> None:
     chosen = {name: pruners.load(name, scorer=demo.vlm if name == "grip" else None) for name in PRUNERS}
     rows_path = demo.out / "rows.jsonl"
     budgets = [Budget.parse(budget) for budget in BUDGETS]
-    rows = evaluate(vlm, chosen, benchmarks.names(), budgets, rows_path, split=demo.split, limit=demo.items)
+    rows = evaluate(vlm, chosen, benchmarks.composed(), budgets, rows_path, split=demo.split, limit=demo.items)
     print_table(console, rows)
     pareto.write([rows_path], demo.out / "frontier.png", demo.out / "table.md")
     draw.save(sheet(vlm, demo.split), demo.out / "sheet.png")

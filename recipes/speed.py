@@ -42,7 +42,7 @@ def main(speed: Speed) -> None:
         trained = speed.scorers / f"{point.pruner}-0"
         scorer = str(trained) if trained.is_dir() else (speed.vlm if point.pruner == "grip" else None)
         jobs.append((point.pruner, pruners.load(point.pruner, scorer=scorer), Budget.parse(point.budget)))
-    names = benchmarks.names()
+    names = benchmarks.composed()
     examples = [benchmarks.example(names[i % len(names)], "dev", i) for i in range(16)]
     lines = ["| batch | accuracy | pruner | ms | times grip's |", "|--:|--:|---|--:|--:|"]
     for batch in (1, 16):

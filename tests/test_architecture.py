@@ -12,12 +12,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from rooms before it.
 ORDER = [
     ["files", "rows", "resume", "budget", "mdp", "scenes", "draw"],
-    ["pareto", "benchmarks", "policy", "plackett_luce", "bernoulli", "scorer", "sequence", "inside"],
-    ["checkpoint", "vlms", "data"],
+    ["benchmarks", "policy", "plackett_luce", "bernoulli", "scorer", "sequence", "inside"],
+    ["summary"],
+    ["pareto"],
+    ["checkpoint", "vlms", "data", "tables", "items"],
     ["pruners", "bank"],
     ["rewards", "relaxation", "keep_drop", "noise_gate", "evaluate", "latency"],
     ["training", "cost"],
     ["warmup", "focus", "grpo", "ppo"],
+    ["commands"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -1,4 +1,4 @@
-"""Every benchmark gives the same items again, and every answer is true of its scene."""
+"""Every benchmark scores right and wrong answers; a composed one gives the same items again, true of their scenes."""
 
 import re
 from collections import Counter
@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 
 from grip_vlm import benchmarks
+from grip_vlm.bank import score
+from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks._exact import exact_match, normalise
 from grip_vlm.scenes import Scene, compose
 
-NAMES = benchmarks.names()
+NAMES = benchmarks.composed()
+PUBLISHED = [line.removesuffix(" (published)") for line in benchmarks.described() if not line.endswith(" (composed)")]
 
 
 @cache
 def items(name, count=30):
+    """Of a published benchmark, the sample."""
+    benchmark = benchmarks.load(name)
+    if name in PUBLISHED:
+        asked = [(row["image"], benchmark.ask(row)) for row in benchmark.sample()]
+        return [Example(name, image, one.question, one.answers, name, one.group) for image, one in asked]
     return [benchmarks.example(name, "dev", index) for index in range(count)]
 
 
@@ -33,8 +41,11 @@ def asked(name, count=100):
     raise AssertionError(f"{name} asks about fewer than one scene in ten")
 
 
-def test_the_six_benchmarks_are_found_in_their_folder():
+def test_the_benchmarks_are_found_in_their_folder():
     assert NAMES == ["choice", "diagram", "perception", "pointing", "presence", "reading"]
+    stems = {name.partition(":")[0] for name in PUBLISHED}
+    assert sorted(stems) == ["ai2d", "gqa", "mme", "ocrbench", "pope", "scienceqa", "textvqa"]
+    assert sorted([*NAMES, *stems]) == benchmarks.names()
 
 
 # ---- the contract ----------------------------------------------------------------------------------------------------
@@ -60,24 +71,48 @@ def test_an_item_of_another_split_or_seed_has_another_image(name):
     assert len({item.image.tobytes() for item in found}) == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + PUBLISHED)
 def test_the_gold_answer_scores_one(name):
-    score = benchmarks.load(name).score
-    assert [score(item.answers[0], item.answers) for item in items(name)] == [1.0] * 30
+    assert {score(item, item.answers[0], item.answers) for item in items(name)} == {1.0}
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("spoil", [lambda gold: f"{gold}{gold}", lambda gold: "", lambda gold: f"not {gold}"])
 def test_a_wrong_answer_scores_zero(name, spoil):
-    score = benchmarks.load(name).score
-    assert [score(spoil(item.answers[0]), item.answers) for item in items(name)] == [0.0] * 30
+    assert {score(item, spoil(item.answers[0]), item.answers) for item in items(name)} == {0.0}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + PUBLISHED)
 def test_the_answer_of_another_item_scores_zero(name):
-    score, answers = benchmarks.load(name).score, sorted({item.answers[0] for item in items(name)})
-    assert len(answers) > 1
-    assert score(answers[0], answers[1:]) == 0.0
+    first, *others = items(name)
+    other = next(item for item in others if item.answers[0] != first.answers[0])
+    assert score(first, other.answers[0], first.answers) == 0.0
+    assert score(other, first.answers[0], other.answers) == 0.0
+
+
+def test_a_score_knows_the_group_of_its_item():
+    """Spaces do not count in OCRBench's formulas, and count in its other kinds."""
+    text, formula = items("ocrbench")
+    assert score(formula, "\\frac{X}{2}", formula.answers) == 1.0
+    assert score(text, "\\frac{X}{2}", formula.answers) == 0.0
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_sample_is_two_rows_of_the_tables_columns_with_an_image(name):
+    benchmark = benchmarks.load(name)
+    rows = benchmark.sample()
+    assert len(rows) == 2
+    for row in rows:
+        assert set(row) == {*benchmark.columns, "image"}
+        assert row["image"].mode == "RGB"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_prompt_holds_the_question_of_its_row(name):
+    benchmark = benchmarks.load(name)
+    for row in benchmark.sample():
+        question = row["question"].removesuffix(" Please answer yes or no.")
+        assert question.lower() in benchmark.ask(row).question.lower()
 
 
 @pytest.mark.parametrize("text", ["Yes.", "yes", " YES ", "yes .", "Yes...\n"])
@@ -96,8 +131,27 @@ def test_any_accepted_answer_is_right():
 
 
 def test_an_unknown_benchmark_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown benchmark 'vqa'; choose from choice, diagram"):
+    with pytest.raises(ValueError, match=r"unknown benchmark 'vqa'; choose from ai2d, .* `scenes` for choice, diagram"):
         benchmarks.load("vqa")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pope:loose", "'pope' has no variant 'loose', only words"),
+        ("gqa:hard", "'gqa' has no variant 'hard', it has none"),
+        ("choice:hard", "'choice' has no variant 'hard', it has none"),
+        ("pope:", "unknown benchmark 'pope:'"),
+    ],
+)
+def test_an_unknown_variant_is_refused_with_the_known_ones(name, said):
+    with pytest.raises(ValueError, match=said):
+        benchmarks.load(name)
+
+
+def test_a_published_benchmark_composes_no_example():
+    with pytest.raises(ValueError, match="'pope' is not composed; choose from choice, diagram"):
+        benchmarks.example("pope", "test", 0)
 
 
 def test_a_helper_file_is_no_benchmark():

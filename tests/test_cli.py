@@ -113,6 +113,11 @@ def test_an_impossible_budget_is_refused_with_the_rule(mistake, ask, budget):
     ("flags", "said"),
     [
         (["--benchmarks", "vqa"], "unknown benchmark 'vqa'"),
+        (["--benchmarks", "scenes,pope:loose"], "benchmark 'pope' has no variant 'loose'"),
+        (["--benchmarks", "no.jsonl"], "no benchmark file 'no.jsonl'"),
+        (["--benchmarks", "pope", "--data-root", "nowhere"], "no copy of benchmark 'pope' in nowhere"),
+        (["--shard", "0/2"], "a shard is i/n with 1 <= i <= n, got 0/2"),
+        (["--shard", "half"], "a shard is i/n, such as 2/8, got 'half'"),
         (["--pruners", "full,nothing"], "unknown pruner 'nothing'"),
         (["--budgets", "0.1,2.5"], "a budget is a whole number of tokens (64)"),
         (["--limit", "0"], "limit and batch must be at least 1"),
@@ -157,7 +162,7 @@ def test_help_is_not_a_mistake(capsys):
 
 @pytest.mark.parametrize(
     ("what", "names"),
-    [("pruners", pruners.names()), ("benchmarks", benchmarks.names()), ("vlms", vlms.families())],
+    [("pruners", pruners.names()), ("benchmarks", benchmarks.described()), ("vlms", vlms.families())],
 )
 def test_list_prints_a_name_per_line(capsys, what, names):
     main(["list", what])

@@ -3,16 +3,18 @@
 import gzip
 import json
 
+import datasets
 import pytest
 
 from grip_vlm import benchmarks, pruners
+from grip_vlm.benchmarks._exact import normalise
 from grip_vlm.budget import Budget
 from grip_vlm.evaluate import evaluate
 from grip_vlm.rows import read, repair
 
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),
-    *("score", "seconds", "seed", "commit", "torch", "transformers", "device", "entering"),
+    *("score", "seconds", "seed", "commit", "torch", "transformers", "device", "entering", "group"),
 )
 BUDGETS = ("7", "0.1")
 
@@ -190,6 +192,59 @@ def test_compressed_rows_are_read_and_not_appended_to(first, vlm, tmp_path):
     assert read(path)[0] == first[1]
     with pytest.raises(ValueError, match=r"rows\.jsonl\.gz cannot be while compressed"):
         evaluated(vlm, path)
+
+
+def test_the_rows_of_all_shards_are_the_rows_of_one_run(first, vlm, tmp_path):
+    parts = [evaluated(vlm, tmp_path / f"{i}.jsonl", shard=(i, 2)) for i in (1, 2)]
+    assert [len(part) for part in parts] == [4 * 2 * 2, 4 * 2 * 1]
+    assert sorted(map(what, parts[0] + parts[1])) == sorted(map(what, first[1]))
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (-1, -1)])
+def test_an_impossible_shard_is_refused_before_anything_is_written(vlm, tmp_path, shard):
+    with pytest.raises(ValueError, match="a shard is i/n with 1 <= i <= n"):
+        evaluated(vlm, tmp_path / "rows.jsonl", shard=shard)
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_rows_of_before_there_were_groups_are_read(first, vlm, out):
+    old = [{k: v for k, v in json.loads(line).items() if k != "group"} for line in first[0].splitlines()]
+    out.write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert evaluated(vlm, out) == first[1]
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A user's file of three rows, of which the second has another answer."""
+    benchmarks.example("presence", "dev", 0).image.save(tmp_path / "scene.png")
+    row = {"image": "scene.png", "question": "Is there a red star?"}
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps({**row, "answers": [answer]}) + "\n" for answer in ("yes", "no", "yes")))
+    return str(path)
+
+
+def test_a_users_file_is_evaluated_whole_by_exact_match(vlm, tmp_path, mine):
+    chosen = {"full": pruners.load("full")}
+    rows = evaluate(vlm, chosen, [mine], [], tmp_path / "rows.jsonl", limit=50)
+    assert [(row.benchmark, row.item, row.target) for row in rows] == [
+        (mine, f"{mine}, line 1", "yes"),
+        (mine, f"{mine}, line 2", "no"),
+        (mine, f"{mine}, line 3", "yes"),
+    ]
+    assert [row.score for row in rows] == [float(normalise(row.prediction) == row.target) for row in rows]
+
+
+def test_a_published_benchmark_is_evaluated_to_its_end_by_its_own_score(vlm, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    benchmark = benchmarks.load("mme")
+    datasets.Dataset.from_list(benchmark.sample()).to_parquet(tmp_path / "mme.parquet")
+    chosen = {"full": pruners.load("full")}
+    rows = evaluate(vlm, chosen, ["mme"], [], tmp_path / "rows.jsonl", root=tmp_path)
+    assert [(row.item, row.target, row.group) for row in rows] == [
+        ("mme/test/0", "yes", "color/color/0001.png"),
+        ("mme/test/1", "no", "color/color/0001.png"),
+    ]
+    assert [row.score for row in rows] == [benchmark.score(row.prediction, (row.target,)) for row in rows]
 
 
 def test_an_unknown_benchmark_is_refused_before_anything_is_written(vlm, tmp_path):

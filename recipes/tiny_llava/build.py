@@ -35,7 +35,7 @@ def corpus(scenes: int) -> list[str]:
     texts = []
     for index in range(scenes):
         scene, rng = compose("train", index), np.random.default_rng(index)
-        for ask in (lessons.ask, lessons.ask, *(benchmarks.load(name).ask for name in benchmarks.names())):
+        for ask in (lessons.ask, lessons.ask, *(benchmarks.load(name).ask for name in benchmarks.composed())):
             question = ask(scene, rng)
             if question is not None:
                 texts += [question.text, question.answer]

@@ -125,7 +125,7 @@ def make_pool(split: str, count: int, workers: int = 2, chunk: int = 1000) -> Po
 
 def questions(scene: Scene, rng: np.random.Generator, tries: int = 24) -> list[benchmarks.Question]:
     """Distinct questions about one scene in random order: every second try a lesson, else a benchmark's."""
-    names = [name for name in benchmarks.names() if scene.layout in benchmarks.load(name).LAYOUTS]
+    names = [name for name in benchmarks.composed() if scene.layout in benchmarks.load(name).LAYOUTS]
     asked: dict[str, benchmarks.Question] = {}
     for attempt in range(tries):
         ask = lessons.ask if attempt % 2 else benchmarks.load(names[rng.integers(len(names))]).ask

@@ -294,7 +294,7 @@ def train_all(
 def evaluate(model: LlavaForConditionalGeneration, packer: Packer, split: str = "dev", count: int = 150) -> str:
     """Exact-match accuracy of greedy answers by benchmark, read off one teacher-forced forward per item."""
     accuracy, packer = {}, Packer(packer.tokenizer, 40, packer.prefix)
-    for name in benchmarks.names():
+    for name in benchmarks.composed():
         right = []
         for start in range(0, count, 50):
             items = [benchmarks.example(name, split, i) for i in range(start, start + 50)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
-from grip_vlm.benchmarks._exact import exact_match
+from grip_vlm.benchmarks._exact import EXACT, exact_match
 from grip_vlm.mdp import Action
 from grip_vlm.sequence import Sample
 from grip_vlm.vlms import Encoded, FrozenVLM
@@ -88,14 +88,18 @@ def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = F
         for row, sample in enumerate(vlm.samples(inputs)[0]):
             example = part[row]
             accepted = (targets[row],) if label_free else example.answers
-            worth = score(example.benchmark, targets[row], accepted)
+            worth = score(example, targets[row], accepted)
             length = int(inputs["answer_length"][row])
             entries.append(Entry(sample.to("cpu", torch.float16), length, worth, example.benchmark))
     return Bank(vlm, entries)
 
 
-def score(benchmark: str, prediction: str, answers: Sequence[str]) -> float:
-    """The benchmark's own score; a user's data is scored by exact match."""
-    if benchmark in benchmarks.names():
-        return benchmarks.load(benchmark).score(prediction, answers)
-    return exact_match(prediction, answers)
+def score(example: Example, prediction: str, answers: Sequence[str]) -> float:
+    """The benchmark's own score, given the answers accepted; a user's data is scored by exact match.
+
+    Raises:
+        ValueError: the example is of an unknown benchmark.
+    """
+    if example.benchmark == EXACT:
+        return exact_match(prediction, answers)
+    return benchmarks.load(example.benchmark).score(prediction, answers, example.group)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
+from grip_vlm.benchmarks._exact import EXACT
 
 ROW = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
 
@@ -18,28 +20,29 @@ def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Exam
     """The first `count` examples of a split.
 
     Args:
-        data: `scenes`, a benchmark's name, or a JSONL file of rows with `image` (a path relative to the file, to its
-            `images` folder, or absolute), `question` and `answers`.
+        data: `scenes`, a composed benchmark's name, or a JSONL file of rows with `image` (a path relative to the file,
+            to its `images` folder, or absolute), `question` and `answers`.
         split: train, dev or test; a JSONL file has no splits: every tenth row is dev, the others train.
 
     Raises:
         ValueError: unknown data, or a bad row, named by file and line.
     """
-    if data == "scenes" or data in benchmarks.names():
-        names = benchmarks.names() if data == "scenes" else [data]
+    composed = benchmarks.composed()
+    if data == "scenes" or data in composed:
+        names = composed if data == "scenes" else [data]
         return [benchmarks.example(names[i % len(names)], split, i // len(names), seed) for i in range(count)]
     path = Path(data)
     if not path.is_file():
-        raise ValueError(f"no data {data!r}: neither `scenes`, nor one of {', '.join(benchmarks.names())}, nor a file")
-    rows = [row for i, row in enumerate(_rows(path)) if (i % 10 == 9) == (split != "train")][:count]
+        raise ValueError(f"no data {data!r}: neither `scenes`, nor one of {', '.join(composed)}, nor a file")
+    rows = [row for i, row in enumerate(read_lines(path)) if (i % 10 == 9) == (split != "train")][:count]
     if not rows:
         raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")
-    return [Example(row.where, open_image(row.image, row.where), row.question, row.answers, "exact") for row in rows]
+    return [Example(row.where, open_image(row.image, row.where), row.question, row.answers, EXACT) for row in rows]
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One row of a JSONL file; every row of the file is checked, only the images of those in use are read."""
+class Line:
+    """One row of a user's JSONL file; every row of the file is checked, only the images of those in use are read."""
 
     where: str
     image: Path
@@ -47,7 +50,12 @@ class _Row:
     answers: tuple[str, ...]
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def read_lines(path: Path) -> Iterator[Line]:
+    """Rows of a user's JSONL file, checked, their images not read.
+
+    Raises:
+        ValueError: a bad row, named by file and line.
+    """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -59,28 +67,40 @@ def _rows(path: Path) -> Iterator[_Row]:
                 yield _checked(row, path, where)
 
 
-def _checked(row: Any, path: Path, where: str) -> _Row:
+def _checked(row: Any, path: Path, where: str) -> Line:
     if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not isinstance(row.get("question"), str):
         raise ValueError(f"{where}: image or question is missing; {ROW}")
     answers = row.get("answers")
     if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a for a in answers):
         raise ValueError(f"{where}: answers must be a list of one text at least; {ROW}")
-    places = [path.parent / row["image"], path.parent / "images" / row["image"]]
+    return Line(where, find_image(path.parent, row["image"], where), row["question"], tuple(answers))
+
+
+def find_image(folder: Path, name: str, where: str) -> Path:
+    """An image of a table in `folder`: beside the table or in `images/`.
+
+    Raises:
+        ValueError: it is in neither; the message begins with `where`.
+    """
+    places = [folder / name, folder / "images" / name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise ValueError(f"{where}: no image {row['image']!r}; looked at {' and '.join(map(str, places))}")
-    return _Row(where, found, row["question"], tuple(answers))
+        raise ValueError(f"{where}: no image {name!r}; looked at {' and '.join(map(str, places))}")
+    return found
 
 
-def open_image(path: Path, where: str = "") -> Image.Image:
+def open_image(path: Path, where: str = "", content: bytes | None = None) -> Image.Image:
     """An RGB image, fully read.
+
+    Args:
+        content: the file's bytes, where they are at hand; `path` is then only what errors call it.
 
     Raises:
         ValueError: the file is missing or is not an image; the message begins with `where`.
     """
     prefix = f"{where}: " if where else ""
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else BytesIO(content)) as image:
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise ValueError(f"{prefix}no image file {str(path)!r}") from error

@@ -11,10 +11,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from grip_vlm import benchmarks, checkpoint
+from grip_vlm import checkpoint
 from grip_vlm.bank import score
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
+from grip_vlm.items import Items, open_items
 from grip_vlm.pruners import Pruner
 from grip_vlm.rows import FIXED, Row, repair
 from grip_vlm.vlms import Encoded, FrozenVLM
@@ -28,39 +29,48 @@ def evaluate(
     out: Path,
     *,
     split: str = "test",
+    root: Path | None = None,
     limit: int = 100,
+    shard: tuple[int, int] = (1, 1),
     seed: int = 0,
     batch: int = 32,
-    max_new_tokens: int = 8,
 ) -> list[Row]:
     """Answer `limit` items of every benchmark with every pruner at every budget, and append what is not there yet.
 
     Args:
+        names, split, root: as in `open_items`.
         out: JSON lines; rows already in it are not computed again.
+        shard: (i, n) answers every n-th of the `limit` items from the i-th, 1 <= i <= n, for runs on n machines.
 
     Returns:
         All rows of this call, old and new.
 
     Raises:
-        ValueError: unknown benchmark, or `out` holds something else or is compressed.
+        ValueError: a benchmark that `open_items` refuses, an impossible shard, or `out` holds something else or is
+            compressed.
     """
-    for name in names:
-        benchmarks.load(name)
+    first, step = shard
+    if not 1 <= first <= step:
+        raise ValueError(f"a shard is i/n with 1 <= i <= n, got {first}/{step}")
+    sources = [open_items(name, split, root) for name in names]
     known = {row.key: row for row in repair(out)}
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     bars = Console(stderr=True)
     with out.open("a", encoding="utf-8") as file:
-        for name in names:
-            for start in track(range(0, limit, batch), description=name, transient=True, console=bars):
-                part = [benchmarks.example(name, split, i) for i in range(start, min(start + batch, limit))]
+        for items in sources:
+            chosen = range(first - 1, min(limit, items.count), step)
+            for start in track(range(0, len(chosen), batch), description=items.name, transient=True, console=bars):
+                part = [items.example(i) for i in chosen[start : start + batch]]
                 seen: _Seen | None = None
                 for pruner_name, budget in jobs(pruners, budgets):
                     pruner = pruners[pruner_name]
-                    keys = [(vlm.name, pruner_name, pruner.checkpoint, name, e.item, budget, str(seed)) for e in part]
+                    keys = [
+                        (vlm.name, pruner_name, pruner.checkpoint, items.name, e.item, budget, str(seed)) for e in part
+                    ]
                     if any(key not in known for key in keys):
                         seen = seen or _see(vlm, part)
-                        answered = _answer(vlm, pruner_name, pruner, seen, budget, seed, max_new_tokens)
+                        answered = _answer(vlm, pruner_name, pruner, items, seen, budget, seed)
                         for row in answered:
                             if row.key not in known:
                                 known[row.key] = row
@@ -93,9 +103,7 @@ def jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[st
             yield name, budget
 
 
-def _answer(
-    vlm: FrozenVLM, name: str, pruner: Pruner, seen: _Seen, budget: str, seed: int, max_new_tokens: int
-) -> list[Row]:
+def _answer(vlm: FrozenVLM, name: str, pruner: Pruner, items: Items, seen: _Seen, budget: str, seed: int) -> list[Row]:
     """Rows of one batch."""
     import transformers
 
@@ -104,13 +112,14 @@ def _answer(
     counts = encoded.state.counts
     wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
     k = torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device)
-    said = pruner.respond(vlm, encoded, k, max_new_tokens)
+    said = pruner.respond(vlm, encoded, k, items.max_new_tokens)
     vlm.synchronize()
     seconds = (seen.seconds + time.perf_counter() - start) / len(examples)
     common: dict[str, Any] = {
         "vlm": vlm.name,
         "pruner": name,
         "checkpoint": pruner.checkpoint,
+        "benchmark": items.name,
         "budget": budget,
         "seconds": round(seconds, 6),
         "seed": seed,
@@ -121,14 +130,14 @@ def _answer(
     }
     return [
         Row(
-            benchmark=example.benchmark,
             item=example.item,
             tokens=int(counts[i]),
             kept=round(float(said.per_layer[i])),
             prediction=text,
             target=example.answers[0],
-            score=score(example.benchmark, text, example.answers),
+            score=score(example, text, example.answers),
             entering=int(said.entering[i]),
+            group=example.group,
             **common,
         )
         for i, (example, text) in enumerate(zip(examples, said.texts, strict=True))

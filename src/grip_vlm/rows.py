@@ -35,6 +35,8 @@ class Row:
     device: str
     entering: int | None = None
     """visual tokens that enter the language model; rows from before this field was there do not say"""
+    group: str = ""
+    """what the benchmark's summary tells items apart by; empty in files of before it was there"""
 
     @property
     def key(self) -> tuple[str, ...]:

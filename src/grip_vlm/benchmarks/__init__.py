@@ -1,7 +1,7 @@
 """What a VLM is asked and how an answer is scored: one file per benchmark, and the folder is the registry.
 
-A benchmark file defines `LAYOUTS` (the scene layouts it draws from), `ask(scene, rng)` and `score(prediction,
-answers)`.
+A benchmark composed from scenes defines `LAYOUTS` (the scene layouts it draws from), `ask(scene, rng)` and
+`score(prediction, answers)`; a published one a class `Benchmark` that names its table, with `ask(row)` and `score`.
 `score` is used by evaluation and by the reward alike, so that training and reported numbers cannot drift apart.
 """
 
@@ -15,7 +15,11 @@ from typing import Protocol, cast
 import numpy as np
 from PIL import Image
 
+from grip_vlm.benchmarks._published import Answered, Published
 from grip_vlm.scenes import Scene, compose
+
+__all__ = ["Answered", "Composed", "Example", "Published", "Question"]
+__all__ += ["composed", "described", "example", "load", "names"]
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Example:
     question: str
     answers: tuple[str, ...]
     benchmark: str
+    group: str = ""
+    """what the benchmark's score or summary tells items apart by, such as a category"""
 
 
-class Benchmark(Protocol):
-    """What every file in this folder defines."""
+class Composed(Protocol):
+    """What a file of a benchmark composed from scenes defines."""
 
     LAYOUTS: tuple[str, ...]
 
@@ -46,7 +52,7 @@ class Benchmark(Protocol):
         """A question about the scene, or None when this scene does not allow one."""
         ...
 
-    def score(self, prediction: str, answers: Sequence[str]) -> float:
+    def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
         """1.0 for a right answer, 0.0 for a wrong one."""
         ...
 
@@ -55,16 +61,53 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def load(name: str) -> Benchmark:
-    """Raises ValueError for an unknown name."""
-    if name not in names():
-        raise ValueError(f"unknown benchmark {name!r}; choose from {', '.join(names())}, or `scenes` for all of them")
-    return cast(Benchmark, import_module(f"{__name__}.{name}"))
+def composed() -> list[str]:
+    """The six that are composed from scenes, together called `scenes`."""
+    return [name for name in names() if not isinstance(load(name), Published)]
+
+
+def described() -> list[str]:
+    """One line per benchmark or variant: its name and its kind."""
+    lines = []
+    for name in names():
+        benchmark = load(name)
+        if isinstance(benchmark, Published):
+            lines += [f"{name}{variant and ':'}{variant} (published)" for variant in ("", *benchmark.variants)]
+        else:
+            lines.append(f"{name} (composed)")
+    return lines
+
+
+def load(name: str) -> Composed | Published:
+    """A benchmark, or the variant of a published one, as in `textvqa:ocr`.
+
+    Raises:
+        ValueError: an unknown name or variant.
+    """
+    stem, colon, variant = name.partition(":")
+    if stem not in names() or (colon and not variant):
+        raise ValueError(
+            f"unknown benchmark {name!r}; choose from {', '.join(names())}, `scenes` for {', '.join(composed())}, or "
+            "a .jsonl file of yours"
+        )
+    module = import_module(f"{__name__}.{stem}")
+    if hasattr(module, "Benchmark"):
+        return cast(Published, module.Benchmark(variant))
+    if colon:
+        raise ValueError(f"benchmark {stem!r} has no variant {variant!r}, it has none")
+    return cast(Composed, module)
 
 
 def example(name: str, split: str, index: int, seed: int = 0) -> Example:
-    """Item `index` of a benchmark's split: its own scene, with one question; the same arguments give the same item."""
+    """Item `index` of a composed benchmark's split: its own scene, with one question; the same arguments give the same
+    item.
+
+    Raises:
+        ValueError: an unknown benchmark or split, or a published benchmark.
+    """
     benchmark = load(name)
+    if isinstance(benchmark, Published):
+        raise ValueError(f"benchmark {name!r} is not composed; choose from {', '.join(composed())}")
     start = zlib.crc32(name.encode())
     rng = np.random.default_rng([seed, start, index])
     for attempt in range(1000):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from grip_vlm import summary
 from grip_vlm.files import write_text
 from grip_vlm.pareto import tables, verdict
 from grip_vlm.pareto.comparisons import comparisons
@@ -48,7 +49,7 @@ def write(
         raise ValueError("nothing to write; give --out FIGURE.png, --table TABLE.md or --report FOLDER")
     rows = read_rows(paths)
     measured = measure(rows, read_flops(flops, rows[0].vlm) if flops else None)
-    text = _table(measured, ours)
+    text = _table(measured, ours) + summary.tables(rows)
     if out:
         _figure(measured, out, ours)
     if table_path:
