@@ -51,7 +51,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "label-free stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98, "label_free": True}),
     "grip label-free": ("label-free stage1", {"steps": 120, "label_free": True}),
 }
-UNTRAINED = ("full", "blind", "random", "uniform", "downsample", "cls_attention")
+UNTRAINED = (
+    *("full", "blind", "random", "uniform", "downsample", "cls_attention", "fopru_rank", "fopru_row", "visionzip"),
+    *("vispruner", "holov", "scope", "prumerge", "prumerge_plus", "ptp", "divprune", "cdpruner", "dart", "tome"),
+    *("pumer", "svd_prune", "vscan"),
+)
+# In four layers these let every token pass the first one, so that half is the only budget they can meet.
+INSIDE = ("fastv", "pyramiddrop", "sparsevlm")
 BUDGETS = ("0.02", "0.05", "0.1", "0.25", "0.5")
 
 
@@ -60,6 +66,8 @@ class Compare:
     seeds: tuple[int, ...] = (0, 1, 2)
     variant_seeds: tuple[int, ...] = (0,)
     """training seeds of single-budget and label-free scorers"""
+    methods: tuple[str, ...] = tuple(name for name in PLAN if name in pruners.names())
+    """trained methods"""
     vlm: str = "tiny-llava"
     runs: Path = Path("runs/compare")
     out: Path = Path("results")
@@ -127,12 +135,13 @@ def main(compare: Compare) -> None:
 
     ours = Field(compare, vlm, encoded)
     rows = ours.test({name: pruners.load(name) for name in UNTRAINED}, 0, BUDGETS)
+    rows += ours.test({name: pruners.load(name) for name in INSIDE}, 0, ("0.5",))
     for seed in compare.seeds:
-        methods = {name: pruners.load(name, scorer=ours.scorer(name, seed)) for name in PLAN if name in pruners.names()}
+        methods = {name: pruners.load(name, scorer=ours.scorer(name, seed)) for name in compare.methods}
         rows += ours.test(methods, seed, BUDGETS)
         write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
         write(rows, compare.out / "compare")
-    pareto.figure(rows, compare.out / "compare.png")
+    pareto.report(pareto.measure(rows), compare.out / "compare")
     variants = [row for row in rows if row.pruner == "grip" and row.seed in compare.variant_seeds]
     for seed in compare.variant_seeds:
         for name, (_, settings) in VARIANTS.items():

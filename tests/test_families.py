@@ -410,7 +410,7 @@ def test_gates_open_are_the_whole_model_and_shut_are_removed_tokens(family):
 def bank(family):
     vlm = vlms.wrap(family.model, family.processor)
     said = zip(family.images(3), *SAID, strict=True)
-    asked = [Example(str(i), image, q, (a,), "mine") for i, (image, q, a) in enumerate(said)]
+    asked = [Example(str(i), image, q, (a,), "exact") for i, (image, q, a) in enumerate(said)]
     return build_bank(vlm, asked)
 
 

@@ -172,7 +172,7 @@ def small(request):
     """(vlm, batch of two) of a tiny family; the second gets features in early layers too."""
     family = tiny.load(request.param)
     vlm = vlms.wrap(family.model, family.processor)
-    asked = [Example(str(i), image, "how many ?", ("yes",), "mine") for i, image in enumerate(family.images(2))]
+    asked = [Example(str(i), image, "how many ?", ("yes",), "exact") for i, image in enumerate(family.images(2))]
     return vlm, build_bank(vlm, asked).batch([0, 1])
 
 
