@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from grip_vlm.pareto.statistics import Array
+
 if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
-
-Array = NDArray[np.float64]
 
 
 def frontier(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:

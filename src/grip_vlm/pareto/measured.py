@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grip_vlm.pareto.statistics import REPETITIONS, Array, interval, resampled, seed_shares
 from grip_vlm.rows import FIXED, Row
@@ -166,7 +165,7 @@ def measure(rows: Sequence[Row], flops: Flops | None = None) -> Measured:
     return Measured(rows[0].vlm, [points[i] for i in order], draws[:, order])
 
 
-def _scores(rows: Sequence[Row], columns: Sequence[_Column]) -> dict[str, NDArray[np.float64]]:
+def _scores(rows: Sequence[Row], columns: Sequence[_Column]) -> dict[str, Array]:
     """benchmark -> scores (K, I), a seed's several rows of an item averaged."""
     place = {column: k for k, column in enumerate(columns)}
     names: dict[str, dict[str, int]] = defaultdict(dict)

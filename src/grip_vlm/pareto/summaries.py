@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grip_vlm.pareto.curves import bjontegaard, cost_at, hypervolume, log_area, log_cost
 from grip_vlm.pareto.measured import TOKENS, Axis, Measured
@@ -114,5 +113,5 @@ def _estimate(value: float, *draws: float) -> Estimate:
     return UNKNOWN if np.isnan(value) else Estimate(value, *interval(draws))
 
 
-def _accuracies(measured: Measured) -> NDArray[np.float64]:
+def _accuracies(measured: Measured) -> Array:
     return np.array([point.accuracy for point in measured.points])  # (P,)

@@ -81,7 +81,7 @@ def at_equal_accuracy(found: Sequence[Summary], axis: Axis, ours: str) -> str:
         reaching.sort(key=lambda item: item[1].value)
         told = _and([f"{name} {estimate(e, 1, '.2f')}" for name, e in reaching])
         text = f"For {100 * level:.0f} % of the full model's accuracy"
-        text += f", {ours}'s {axis.name} being 1: {told}." if reaching else f" {ours} alone is enough."
+        text += f", {ours}'s {axis.name} being 1: {told}." if reaching else f" {ours} alone gets there."
         lines.append(text + (f" Never there: {_and(never)}." if never else ""))
     return "\n\n".join(lines) + "\n"
 
