@@ -46,7 +46,15 @@ def test_the_commands_of_the_readme_run_as_they_stand(desk):
     for line in lines:
         command = shlex.split(line, comments=True)[1:]
         cli.main([*command, *QUICK.get(command[0], "").split()])
-    made = ("kept.png", "rows.jsonl", "frontier.png", "table.md", "runs/stage1/scorer.json", "runs/grip/scorer.json")
+    made = (
+        "kept.png",
+        "rows.jsonl",
+        "frontier.png",
+        "table.md",
+        "runs/stage1/scorer.json",
+        "runs/grip/scorer.json",
+        "report/report.md",
+    )
     for name in made:
         assert (desk / name).is_file(), name
 
