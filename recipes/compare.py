@@ -39,11 +39,11 @@ PLAN: dict[str, tuple[str, dict[str, Any]]] = {
     "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
     "soft_topk": ("", {"steps": 340, "attention_share": 0.0}),
     "st_gumbel": ("", {"steps": 370, "attention_share": 0.0, "relaxation": "st_gumbel"}),
-    "dynamicvit": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "dynamicvit"}),
-    "noise_gate": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "noise_gate"}),
-    "attention_distill": ("", {"steps": 1900, "looked": 4800, "attention_share": 1.0, "imitation": "distribution"}),
-    "tprl_start": ("", {"steps": 850, "looked": 4800, "attention_share": 1.0, "imitation": "bernoulli"}),
-    "tprl": ("tprl_start", {"steps": 120}),
+    "dynamicvit": ("", {"steps": 300, "attention_share": 0.0, "relaxation": "dynamicvit"}),
+    "noise_gate": ("", {"steps": 320, "attention_share": 0.0, "relaxation": "noise_gate"}),
+    "attention_distill": ("", {"steps": 2500, "looked": 4800, "attention_share": 1.0, "imitation": "distribution"}),
+    "tprl_start": ("", {"steps": 1000, "looked": 4800, "attention_share": 1.0, "imitation": "bernoulli"}),
+    "tprl": ("tprl_start", {"steps": 165}),
 }
 # What the one scorer for all budgets, trained with labels, is held against.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

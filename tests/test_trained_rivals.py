@@ -16,7 +16,7 @@ from grip_vlm.noise_gate import Denoiser, noise_gate_loss, throttle
 from grip_vlm.ppo import Critic, PPOConfig, advantages, clipped, missed
 from grip_vlm.rewards import teacher_forced
 from grip_vlm.training import seeded
-from grip_vlm.warmup import imitation_loss
+from grip_vlm.warmup import WarmupConfig, imitation_loss
 
 PADDED = torch.tensor([[0.3, -1.2, 2.0, 0.1], [1.0, 0.5, -torch.inf, -torch.inf]])
 
@@ -329,6 +329,11 @@ def test_the_warm_ups_imitation_is_likelihood_and_distribution_together():
     likelihood = (PADDED.softmax(1) - torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])) / 2  # a subset of one is a softmax
     expected = likelihood + gradient("distribution", [1, 1])
     torch.testing.assert_close(gradient("subset", k.tolist()), expected, atol=1e-5, rtol=0)
+
+
+def test_a_rivals_imitation_is_not_mixed_with_a_relaxation():
+    with pytest.raises(ValueError, match="imitation 'distribution' is a rival's whole training: give attention_share"):
+        WarmupConfig(out=Path("nowhere"), imitation="distribution", attention_share=0.9)
 
 
 # ---- companions ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
     loss = -E min(rho A, clip(rho, 0.8, 1.2) A) + 0.5 (V - r)^2 - 0.01 H(pi) / N
 
 Starts, like the paper, from a scorer that imitates demonstrations under a Bernoulli likelihood (`warmup --imitation
-bernoulli`); 64 questions a step, 4 epochs, the paper's weights of value and entropy. At test time the top k are kept.
+bernoulli`); 64 questions a step, 4 epochs, its weights of value and entropy. At test time the top k are kept.
 
 Deviations: one step instead of three with probabilities halved from step to step, as the paper itself prunes at test
 time; the advantage (generalised, gamma 0.99 and lambda 0.95 there) is then r - V. The reward of the unpruned answer is

@@ -40,8 +40,8 @@ class WarmupConfig(RunConfig):
     looked: int = 1600
     """training examples that are imitated"""
     imitation: Literal["subset", "distribution", "bernoulli"] = "subset"
-    """what imitation maximises: the likelihood of the teacher's top k besides its distribution, the latter alone, or
-    the top k's under independent keeps"""
+    """what imitation follows: the teacher's top k and its distribution, the latter alone (`attention_distill`), or the
+    top k by independent keeps (the start of `tprl`)"""
     relaxation: Literal["soft_topk", "st_gumbel", "dynamicvit", "noise_gate"] = "soft_topk"
     """what the remaining steps do"""
     dev_every: int = 100
@@ -52,6 +52,8 @@ class WarmupConfig(RunConfig):
             raise ValueError(f"looked must be at least 1, got {self.looked}")
         if not 0 <= self.attention_share <= 1:
             raise ValueError(f"attention_share must be in [0, 1], got {self.attention_share}")
+        if self.imitation != "subset" and self.attention_share != 1:
+            raise ValueError(f"imitation {self.imitation!r} is a rival's whole training: give attention_share 1")
 
 
 def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: WarmupConfig) -> Scorer:
