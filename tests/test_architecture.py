@@ -18,7 +18,7 @@ ORDER = [
     ["rewards", "relaxation", "evaluate", "latency"],
     ["training", "pareto", "cost"],
     ["warmup", "focus", "grpo"],
-    ["cli"],
+    ["cli", "integrations"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 

@@ -98,7 +98,10 @@ def reply(
     seconds = (time.perf_counter() - start) / len(conversations)
     texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
     counts = torch.stack([visual, visual - (before - after), after, lengths(vlm, new)], dim=1).tolist()  # (B, 4)
-    return [Reply(cut(text, generation.until), *row, seconds=seconds) for text, row in zip(texts, counts, strict=True)]
+    return [
+        Reply(cut(text, generation.until), tokens, kept, read, said, seconds)
+        for text, (tokens, kept, read, said) in zip(texts, counts, strict=True)
+    ]
 
 
 def processed(vlm: FrozenVLM, conversations: Sequence[Conversation], num_frames: int | None) -> dict[str, Any]:
