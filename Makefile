@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest check figures
+.PHONY: demo test test-oldest test-lmms check figures
 demo: .venv/ready
 	$(BIN)/python recipes/demo.py --out demo
 
@@ -18,6 +18,23 @@ test-oldest: .oldest/ready
 .oldest/ready: .venv/ready
 	rm -rf .oldest
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .oldest transformers==$(OLDEST)
+	touch $@
+
+# The plug-in in the real lmms-eval. Its 136 dependencies bring a CUDA build of torchvision, so it comes without them;
+# these are what a local task imports. .lmms sees the packages of .venv.
+LMMS := lmms-eval==0.7.3
+LMMS_IMPORTS := datasets evaluate loguru pytablewriter pytz sacrebleu tenacity
+SITE := -c 'import site; print(*site.getsitepackages())'
+
+test-lmms: .lmms/ready
+	.lmms/bin/python -m pytest tests/test_lmms_eval.py
+
+.lmms/ready: .venv/ready
+	rm -rf .lmms
+	$(BIN)/python -m venv .lmms
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.lmms/bin/python $(SITE))/dev.pth
+	.lmms/bin/pip install --quiet --disable-pip-version-check -c constraints.txt $(LMMS_IMPORTS)
+	.lmms/bin/pip install --quiet --disable-pip-version-check --no-deps $(LMMS)
 	touch $@
 
 check: .venv/ready

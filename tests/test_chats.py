@@ -106,13 +106,13 @@ def test_an_answer_is_counted_without_the_token_that_ends_it(loaded):
     family, vlm = loaded
     [free] = reply(vlm, mixed(family)[:1], prune(vlm), FIVE)
     config = family.model.generation_config
-    third = family.processor.tokenizer(free.text, add_special_tokens=False).input_ids[2]
-    config.eos_token_id = third
+    said = family.processor.tokenizer(free.text, add_special_tokens=False).input_ids
+    config.eos_token_id = said[2]
     try:
         [ended] = reply(vlm, mixed(family)[:1], prune(vlm), FIVE)
     finally:
         config.eos_token_id = None
-    assert ended.output_tokens == 2
+    assert ended.output_tokens == said.index(said[2])
 
 
 def test_a_temperature_draws_and_a_seed_repeats_it():

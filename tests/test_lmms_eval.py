@@ -126,7 +126,7 @@ def test_audio_is_refused():
         ({"min_tokens": 0}, "min_tokens is a whole number from 1, not 0"),
         ({"num_frames": 2.5}, "num_frames is a whole number from 1, not 2.5"),
         ({"batch_size": "auto"}, "batch_size is a whole number from 1, not 'auto'"),
-        ({"dtype": "int5"}, "dtype is auto, float32"),
+        ({"dtype": "int5"}, "dtype is one of auto, float32"),
     ],
 )
 def test_wrong_arguments_get_one_line(wrong, said):

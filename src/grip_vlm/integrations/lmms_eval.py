@@ -19,6 +19,8 @@ from grip_vlm.budget import Budget
 from grip_vlm.integrations.chats import Conversation, Generation, Reply, reply
 from grip_vlm.sequence import Positions
 
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
 
 def manifest() -> ModelManifest:
     """What the entry point `lmms_eval.models` gives to lmms-eval."""
@@ -68,8 +70,8 @@ class GripVLM(lmms):  # type: ignore[misc]
             raise ValueError(f"per_image is true or false, not {per_image!r}")
         if positions not in get_args(Positions):
             raise ValueError(f"positions is one of {', '.join(get_args(Positions))}, not {positions!r}")
-        if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise ValueError(f"dtype is auto, float32, bfloat16 or float16, not {dtype!r}")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
         self.batch_size = positive("batch_size", batch_size)
         self.num_frames = None if num_frames is None else positive("num_frames", num_frames)
         chosen = pruners.load(pruner, scorer=scorer)
