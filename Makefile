@@ -20,21 +20,17 @@ test-oldest: .oldest/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .oldest transformers==$(OLDEST)
 	touch $@
 
-# The plug-in in the real lmms-eval. Its 136 dependencies bring a CUDA build of torchvision, so it comes without them;
-# these are what a local task imports. .lmms sees the packages of .venv.
-LMMS := lmms-eval==0.7.3
-LMMS_IMPORTS := datasets evaluate loguru pytablewriter pytz sacrebleu tenacity
+# The plug-in in the real lmms-eval: an environment of its own, which sees the packages of .venv.
 SITE := -c 'import site; print(*site.getsitepackages())'
 
 test-lmms: .lmms/ready
 	.lmms/bin/python -m pytest tests/test_lmms_eval.py
 
-.lmms/ready: .venv/ready
+.lmms/ready: .venv/ready lmms-requirements.txt
 	rm -rf .lmms
 	$(BIN)/python -m venv .lmms
 	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.lmms/bin/python $(SITE))/dev.pth
-	.lmms/bin/pip install --quiet --disable-pip-version-check -c constraints.txt $(LMMS_IMPORTS)
-	.lmms/bin/pip install --quiet --disable-pip-version-check --no-deps $(LMMS)
+	.lmms/bin/pip install --quiet --disable-pip-version-check --no-deps -r lmms-requirements.txt
 	touch $@
 
 check: .venv/ready
