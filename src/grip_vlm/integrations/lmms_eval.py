@@ -74,19 +74,18 @@ class GripVLM(lmms):  # type: ignore[misc]
             raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
         self.batch_size = positive("batch_size", batch_size)
         self.num_frames = None if num_frames is None else positive("num_frames", num_frames)
+        cut: dict[str, Any] = {
+            "budget": Budget.parse(budget),
+            "per_image": per_image,
+            "min_tokens": positive("min_tokens", min_tokens),
+            "positions": positions,
+        }
         chosen = pruners.load(pruner, scorer=scorer)
         place = PartialState(cpu=not torch.cuda.is_available()).device if device is None else device
         attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
         self.vlm = vlms.load(pretrained, dtype=dtype, device=place, **attention)
         self.device = self.vlm.device
-        self.prune = partial(
-            chosen.prune,
-            self.vlm,
-            budget=Budget.parse(budget),
-            per_image=per_image,
-            min_tokens=positive("min_tokens", min_tokens),
-            positions=positions,
-        )
+        self.prune = partial(chosen.prune, self.vlm, **cut)
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         """Answers in the order of the requests; what they cost goes to the log and to lmms-eval's summaries."""
