@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest check figures
+.PHONY: demo test test-oldest test-lmms check figures
 demo: .venv/ready
 	$(BIN)/python recipes/demo.py --out demo
 
@@ -18,6 +18,19 @@ test-oldest: .oldest/ready
 .oldest/ready: .venv/ready
 	rm -rf .oldest
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .oldest transformers==$(OLDEST)
+	touch $@
+
+# The plug-in in the real lmms-eval: an environment of its own, which sees the packages of .venv.
+SITE := -c 'import site; print(*site.getsitepackages())'
+
+test-lmms: .lmms/ready
+	.lmms/bin/python -m pytest tests/test_lmms_eval.py
+
+.lmms/ready: .venv/ready lmms-requirements.txt
+	rm -rf .lmms
+	$(BIN)/python -m venv .lmms
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.lmms/bin/python $(SITE))/dev.pth
+	.lmms/bin/pip install --quiet --disable-pip-version-check --no-deps -r lmms-requirements.txt
 	touch $@
 
 check: .venv/ready

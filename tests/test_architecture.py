@@ -21,7 +21,7 @@ ORDER = [
     ["training", "cost"],
     ["warmup", "focus", "grpo", "ppo"],
     ["commands"],
-    ["cli"],
+    ["cli", "integrations"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 

@@ -20,6 +20,12 @@ def metadata(frames: int) -> VideoMetadata:
     return VideoMetadata(total_num_frames=frames, fps=FPS, frames_indices=list(range(frames)))
 
 
+def flat(videos: list[Any]) -> list[Frames]:
+    """Clips of all rows; true video processors too take a list of clips, or one for every row."""
+    per_row = any(isinstance(clip, list) for row in videos for clip in row)
+    return [clip for row in videos for clip in row] if per_row else videos
+
+
 class PatchedClips:
     """`Qwen2VLVideoProcessor`, `Qwen3VLVideoProcessor` and `Glm4vVideoProcessor`: frames in pairs, one grid per clip.
 
@@ -31,12 +37,13 @@ class PatchedClips:
         self.image_processor = image_processor
         self.temporal_patch_size, self.merge_size = image_processor.temporal_patch_size, image_processor.merge_size
 
-    def __call__(self, videos: list[Frames], **kwargs: Any) -> dict[str, Any]:
-        pixels, grids = zip(*[self.patches(clip) for clip in videos], strict=True)
+    def __call__(self, videos: list[Frames] | list[list[Frames]], **kwargs: Any) -> dict[str, Any]:
+        clips = flat(videos)
+        pixels, grids = zip(*[self.patches(clip) for clip in clips], strict=True)
         return {
             "pixel_values_videos": torch.cat(pixels),  # (patches, C * pair * patch * patch)
             "video_grid_thw": torch.stack(grids),  # (clips, 3)
-            "video_metadata": [metadata(len(clip)) for clip in videos],
+            "video_metadata": [metadata(len(clip)) for clip in clips],
         }
 
     def patches(self, clip: Frames) -> tuple[Tensor, Tensor]:
@@ -56,9 +63,9 @@ class StackedClips:
     def __init__(self, image_processor: Any) -> None:
         self.image_processor = image_processor
 
-    def __call__(self, videos: list[Frames], **kwargs: Any) -> dict[str, Any]:
-        clips = [self.image_processor(clip, return_tensors="pt")["pixel_values"] for clip in videos]
+    def __call__(self, videos: list[Frames] | list[list[Frames]], **kwargs: Any) -> dict[str, Any]:
+        clips = [self.image_processor(clip, return_tensors="pt")["pixel_values"] for clip in flat(videos)]
         return {
             "pixel_values_videos": torch.stack(clips),  # (clips, F, C, H, W)
-            "video_metadata": [metadata(len(clip)) for clip in videos],
+            "video_metadata": [metadata(len(clip)) for clip in flat(videos)],
         }

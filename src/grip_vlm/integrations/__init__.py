@@ -1,0 +1,1 @@
+"""Programs that grip-vlm plugs into; nothing else in the package imports them."""
