@@ -267,7 +267,7 @@ def test_the_critic_does_not_read_padding(vlm, examples):
     state = vlm.encode(vlm.inputs([e.image for e in examples[:1]], [e.question for e in examples[:1]])).state
     wide = replace(
         state,
-        question=torch.cat([state.question, torch.full_like(state.question, 9.0)], dim=1),
+        question=torch.cat([state.question, 9 * random_scores(*state.question.shape)], dim=1),
         question_mask=torch.cat([state.question_mask, torch.zeros_like(state.question_mask)], dim=1),
     )
     k = torch.tensor([5])
