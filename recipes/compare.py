@@ -10,7 +10,7 @@ really took are written to OUT/training.json.
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ PLAN: dict[str, tuple[str, dict[str, Any]]] = {
 # What the one scorer for all budgets, trained with labels, is held against.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"grip only {budget}": ("stage1", {"steps": 120, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
+    "grip undiscounted": ("stage1", {"steps": 120}),
     "label-free stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98, "label_free": True}),
     "grip label-free": ("label-free stage1", {"steps": 120, "label_free": True}),
 }
@@ -104,7 +105,10 @@ class Field:
             elif name == "tprl":
                 ppo.train(self.vlm, checkpoint.load(before, self.vlm), bank, dev, ppo.PPOConfig(**common))
             else:
-                train(self.vlm, checkpoint.load(before, self.vlm), bank, dev, GRPOConfig(**common))
+                started = checkpoint.load(before, self.vlm)
+                if name == "grip undiscounted":
+                    started.config = replace(started.config, aversion=0.0)
+                train(self.vlm, started, bank, dev, GRPOConfig(**common))
         notes = checkpoint.read_notes(out)["provenance"]
         kept = {key: notes[key] for key in ("steps", "seconds")}
         self.trained[out.name] = {**kept, "dev": notes["settings"]["dev"], "best_step": notes["settings"]["best_step"]}

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from grip_vlm import policy
 from grip_vlm.mdp import State
-from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.scorer import Scorer, ScorerConfig, redundancy
 
 DIM = 24
 
@@ -169,8 +169,8 @@ def test_two_images_in_one_sample_are_scored_together(scorer):
 
 def test_half_precision_weights_give_nearly_the_same_scores(scorer):
     state = a_state(n=64)
-    exact = scorer(state, k_of(8)).detach()
-    half = scorer.to(torch.bfloat16)(state, k_of(8)).detach()
+    exact = scorer(state, k_of(8), discount=False).detach()
+    half = scorer.to(torch.bfloat16)(state, k_of(8), discount=False).detach()
     assert half.dtype == torch.float32
     assert float(torch.corrcoef(torch.stack([exact[0], half[0]]))[0, 1]) > 0.98
 
@@ -198,3 +198,50 @@ def test_a_state_whose_parts_do_not_fit_is_refused():
 def test_a_shape_that_cannot_be_built_is_refused(wrong):
     with pytest.raises(ValueError, match="a scorer needs positive sizes"):
         ScorerConfig(DIM, **wrong)
+
+
+def test_a_negative_aversion_is_refused():
+    with pytest.raises(ValueError, match="aversion must be at least 0, got -1"):
+        ScorerConfig(DIM, aversion=-1)
+
+
+def test_redundancy_is_the_highest_cosine_with_a_token_that_scores_more():
+    visual = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [3.0, 4.0], [0.0, -1.0]]])
+    scores = torch.tensor([[1.0, 4.0, 3.0, 2.0]])
+    # The second is best; the third is at 0.6 to it; the fourth at 0 and -0.8; the first repeats the second.
+    torch.testing.assert_close(redundancy(visual, scores), torch.tensor([[1.0, 0.0, 0.6, 0.0]]))
+
+
+def test_what_only_contradicts_better_tokens_has_negative_redundancy():
+    visual, scores = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]]), torch.tensor([[2.0, 1.0]])
+    torch.testing.assert_close(redundancy(visual, scores), torch.tensor([[0.0, -1.0]]))
+
+
+def test_redundancy_ignores_padding():
+    visual, scores = torch.ones(1, 3, 2), torch.tensor([[-torch.inf, 2.0, 1.0]])
+    assert redundancy(visual, scores)[0].tolist() == pytest.approx([1.0, 0.0, 1.0])
+    assert redundancy(visual[:, 1:], scores[:, 1:])[0].tolist() == pytest.approx([0.0, 1.0])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_redundancy_is_the_same_whatever_is_compared_at_a_time(rows):
+    visual, scores = a_state(2, 64).visual, torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(redundancy(visual, scores, rows), redundancy(visual, scores))
+
+
+def test_the_top_k_of_a_scorer_are_not_one_thing_twice(scorer):
+    """Two pairs of equal tokens, the pairs unlike: whatever the weights, the best two are one of each."""
+    state = a_state(n=4)
+    visual = state.visual[:, [0, 0, 1, 1]]
+    visual[:, 2:] -= (
+        (visual[:, 2:] * visual[:, :2]).sum(-1, keepdim=True) / visual[:, :2].square().sum(-1, True) * visual[:, :2]
+    )
+    kept = policy.greedy(scorer(replace(state, visual=visual), k_of(2)), k_of(2))[0]
+    assert kept[:2].sum() == kept[2:].sum() == 1
+
+
+def test_without_the_discount_scores_are_the_importance_alone(scorer):
+    state = a_state()
+    alone = scorer(state, k_of(4), discount=False)
+    expected = alone - scorer.config.aversion * redundancy(state.visual, alone)
+    torch.testing.assert_close(scorer(state, k_of(4)), expected)

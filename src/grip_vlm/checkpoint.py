@@ -22,7 +22,7 @@ from grip_vlm.scorer import Scorer, ScorerConfig
 if TYPE_CHECKING:
     from grip_vlm.vlms import FrozenVLM
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

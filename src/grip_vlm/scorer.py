@@ -1,8 +1,9 @@
 """The budget-aware scorer: the lightweight agent that gives every visual token one score.
 
-Ours, since the paper's is not public: tokens are projected to a small width, mix with each other (so that redundancy
-shows), look at the question, and are modulated by the budget. The modulation starts at zero: an untrained scorer ranks
-alike for every budget, and training departs from that only where it pays.
+Ours, since the paper's is not public: tokens are projected to a small width, mix with each other, look
+at the question, and are modulated by the budget. The modulation starts at zero: an untrained scorer ranks alike for
+every budget, and training departs from that only where it pays. Last, a token that repeats a better one loses score, so
+that the top k are not one thing k times.
 """
 
 import math
@@ -27,10 +28,14 @@ class ScorerConfig:
     """mixing blocks over the visual tokens"""
     frequencies: int = 8
     """sine and cosine pairs per coordinate in the 2-D position code"""
+    aversion: float = 4.0
+    """how much a token's score falls per unit of `redundancy`"""
 
     def __post_init__(self) -> None:
         if min(self.dim, self.width, self.heads, self.blocks, self.frequencies) < 1 or self.width % self.heads:
             raise ValueError(f"a scorer needs positive sizes and a width divisible by its heads, got {self}")
+        if self.aversion < 0:
+            raise ValueError(f"aversion must be at least 0, got {self.aversion}")
 
 
 class Attention(nn.Module):
@@ -100,12 +105,13 @@ class Scorer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
 
-    def forward(self, state: State, k: Tensor) -> Tensor:
+    def forward(self, state: State, k: Tensor, discount: bool = True) -> Tensor:
         """One score per visual token.
 
         Args:
             state: B samples, in the VLM's own precision; the scorer computes in its weights' precision.
             k: (B,) tokens to keep.
+            discount: take `redundancy` off. Imitation learns without, since a teacher's best tokens repeat each other.
 
         Returns:
             (B, N) float32 scores; padding tokens have -inf.
@@ -132,8 +138,32 @@ class Scorer(nn.Module):
         budget = self.budget(share.to(kind))
         for block in self.blocks:
             x = block(x, state.visual_mask, question, state.question_mask, budget)
-        scores: Tensor = self.head(x)[..., 0].float()  # (B, N)
-        return scores.masked_fill(~state.visual_mask, -torch.inf)
+        scores: Tensor = self.head(x)[..., 0].float().masked_fill(~state.visual_mask, -torch.inf)  # (B, N)
+        return scores - self.config.aversion * redundancy(state.visual, scores) if discount else scores
+
+
+@torch.no_grad()
+def redundancy(visual: Tensor, scores: Tensor, rows: int = 1024) -> Tensor:
+    """How much each token repeats a better one: its highest cosine with any token that scores more.
+
+    Ours: one pass over pairs, as in the matrix form of non-maximum suppression (arXiv 2003.10152); a greedy loop over
+    the tokens kept was no better (docs/log.md). No gradient flows into it.
+
+    Args:
+        visual: (B, N, D).
+        scores: (B, N), -inf for padding.
+        rows: tokens compared with all others at a time; bounds the memory for long videos.
+
+    Returns:
+        (B, N) float32 in [-1, 1]; 0 for a token that none beats.
+    """
+    unit = nn.functional.normalize(visual.float(), dim=-1)
+    highest = []
+    for some, mine in zip(unit.split(rows, dim=1), scores.split(rows, dim=1), strict=True):
+        beats = scores[:, None] > mine[..., None]  # (B, rows, N)
+        cosine = (some @ unit.mT).float().masked_fill(~beats, -1.0)
+        highest.append(cosine.amax(-1).masked_fill(~beats.any(-1), 0.0))
+    return torch.cat(highest, dim=1)
 
 
 def fourier(places: Tensor, frequencies: int) -> Tensor:

@@ -145,10 +145,10 @@ class Run:
         """Questions per step of this process."""
         return max(1, self.config.batch // int(self.accelerator.num_processes))
 
-    def score(self, state: Any, k: Tensor) -> Tensor:
+    def score(self, state: Any, k: Tensor, discount: bool = True) -> Tensor:
         """Scores of the scorer in training, (B, N), with gradient."""
         with self.accelerator.autocast():
-            scores: Tensor = self.model(state, k)
+            scores: Tensor = self.model(state, k, discount)
         return scores.float()
 
     def descend(self, loss: Tensor) -> float:

@@ -73,7 +73,7 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
         batch = bank.batch(chosen)
         state = batch.encoded.state
         k = config.draw_k(rng, state.counts)
-        scores = run.score(state, k)
+        scores = run.score(state, k, discount=step >= imitate)
         if step < imitate:
             teacher = beyond_habit([looks[i] for i in chosen], state.visual_mask)
             loss = imitation_loss(scores, k, teacher, config.imitation)
