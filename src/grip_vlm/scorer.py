@@ -127,7 +127,7 @@ class Scorer(nn.Module):
         # Which image a token belongs to is a third coordinate; the code is computed in float32 and rounded last.
         where = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)
         places = fourier(where, self.config.frequencies).to(kind)  # (B, N, 6F)
-        x = self.visual(self.visual_norm(state.visual.to(kind))) + self.place(places)  # (B, N, d)
+        visual = self.visual(self.visual_norm(state.visual.to(kind)))  # (B, N, d)
         question = self.question(self.question_norm(state.question.to(kind)))  # (B, M, d)
         order = torch.arange(question.shape[1], device=question.device, dtype=torch.float32)
         question = question + sinusoids(order, question.shape[-1]).to(kind)
@@ -136,34 +136,39 @@ class Scorer(nn.Module):
         n = state.counts.to(torch.float32)
         share = torch.stack([torch.log(k / n), torch.log(k.float()) / 8, torch.log(n) / 8], dim=-1)  # (B, 3)
         budget = self.budget(share.to(kind))
+        x = visual + self.place(places)
         for block in self.blocks:
             x = block(x, state.visual_mask, question, state.question_mask, budget)
         scores: Tensor = self.head(x)[..., 0].float().masked_fill(~state.visual_mask, -torch.inf)  # (B, N)
-        return scores - self.config.aversion * redundancy(state.visual, scores) if discount else scores
+        return scores - self.config.aversion * redundancy(visual, scores) if discount else scores
 
 
 @torch.no_grad()
-def redundancy(visual: Tensor, scores: Tensor, rows: int = 1024) -> Tensor:
-    """How much each token repeats a better one: its highest cosine with any token that scores more.
+def redundancy(visual: Tensor, scores: Tensor) -> Tensor:
+    """How much each token repeats a better one: its highest cosine with any token that comes before it by score.
 
     Ours: one pass over pairs, as in the matrix form of non-maximum suppression (arXiv 2003.10152); a greedy loop over
     the tokens kept was no better (docs/log.md). No gradient flows into it.
 
     Args:
-        visual: (B, N, D).
+        visual: (B, N, d) tokens as the scorer sees them; the VLM's own are no better and several times wider.
         scores: (B, N), -inf for padding.
-        rows: tokens compared with all others at a time; bounds the memory for long videos.
 
     Returns:
-        (B, N) float32 in [-1, 1]; 0 for a token that none beats.
+        (B, N) float32 in [-1, 1]; 0 for the best token. Of equal scores the first is the better.
     """
+    order = scores.argsort(dim=1, descending=True, stable=True)  # (B, N), best first
     unit = nn.functional.normalize(visual.float(), dim=-1)
-    highest = []
-    for some, mine in zip(unit.split(rows, dim=1), scores.split(rows, dim=1), strict=True):
-        beats = scores[:, None] > mine[..., None]  # (B, rows, N)
-        cosine = (some @ unit.mT).float().masked_fill(~beats, -1.0)
-        highest.append(cosine.amax(-1).masked_fill(~beats.any(-1), 0.0))
-    return torch.cat(highest, dim=1)
+    unit = unit.gather(1, order[..., None].expand_as(unit))
+    place = torch.arange(scores.shape[1], device=scores.device)
+    highest = torch.zeros_like(scores)
+    # A token needs those before it alone: four parts save three eighths of the products, and memory.
+    for part in place.chunk(4):
+        end = int(part[-1]) + 1
+        cosine = (unit[:, part] @ unit[:, :end].mT).float()  # (B, part, end)
+        highest[:, part] = cosine.masked_fill(place[:end] >= part[:, None], -1.0).amax(-1)
+    highest[:, 0] = 0.0
+    return torch.zeros_like(scores).scatter(1, order, highest)
 
 
 def fourier(places: Tensor, frequencies: int) -> Tensor:
