@@ -1,4 +1,4 @@
-"""Draw the frontiers and their tables again from the rows in results/ (`make figures`)."""
+"""Draw the frontiers and write their tables again from the rows in results/ (`make figures`)."""
 
 from pathlib import Path
 
@@ -9,14 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     results = ROOT / "results"
-    for name, figure, table in (
-        ("demo-rows.jsonl", "frontier.png", "table.md"),
-        ("compare.jsonl.gz", "compare.png", "compare.md"),
-    ):
-        rows = results / name
-        if rows.is_file():
-            pareto.write([rows], results / figure, results / table)
-        print(f"{figure}, {table}: {name if rows.is_file() else f'no {name} in results/ yet'}")
+    pareto.write([results / "demo-rows.jsonl"], results / "frontier.png", results / "table.md")
+    for name in ("compare", "variants"):
+        rows = pareto.read_rows([results / f"{name}.jsonl.gz"])
+        pareto.report(pareto.measure(rows, timed=False), results / name)
+        print(f"{results / name / 'report.md'}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import tyro
 
@@ -19,7 +18,8 @@ from grip_vlm.budget import Budget
 from grip_vlm.files import write_text
 from grip_vlm.latency import measure
 from grip_vlm.pareto.curves import cost_at
-from grip_vlm.pruners._scored import Scored
+from grip_vlm.pareto.measured import Point
+from grip_vlm.pruners import Pruner
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,59 @@ class Speed:
     rounds: int = 30
 
 
+SHARES = (0.95, 0.98)  # of the accuracy of the full model
+
+
 def main(speed: Speed) -> None:
     vlm = vlms.load(speed.vlm)
-    measured = [point for point in pareto.points(pareto.read_rows(speed.rows)) if point.pruner != "blind"]
-    full = next(point.accuracy for point in measured if point.pruner == "full")
-    jobs = []
-    for point in measured:
-        trained = speed.scorers / f"{point.pruner}-0"
-        scorer = str(trained) if trained.is_dir() else (speed.vlm if point.pruner == "grip" else None)
-        jobs.append((point.pruner, pruners.load(point.pruner, scorer=scorer), Budget.parse(point.budget)))
+    points = [point for point in pareto.points(pareto.read_rows(speed.rows)) if point.pruner != "blind"]
+    full = next(point.accuracy for point in points if point.pruner == "full")
+    curves = defaultdict(list)
+    for point in points:
+        curves[point.pruner].append(point)
+    timed = {name: around(curve, full) for name, curve in curves.items()}
+    # Trained methods have the very same scorer: at one budget they do the same work and share one clock.
+    trained = {name for name in curves if (speed.scorers / f"{name}-0").is_dir()} | {"grip"}
+    clock = {name: "grip" if name in trained else name for name in curves}
+    wanted = sorted({(clock[point.pruner], point.budget) for curve in timed.values() for point in curve})
+    ready = {name: load(name, speed) for name, _ in wanted}
+    jobs = [(name, ready[name], Budget.parse(budget)) for name, budget in wanted]
     names = benchmarks.composed()
     examples = [benchmarks.example(names[i % len(names)], "dev", i) for i in range(16)]
     lines = ["| batch | accuracy | pruner | ms | times grip's |", "|--:|--:|---|--:|--:|"]
     for batch in (1, 16):
         timings = measure(vlm, jobs, examples, batch, speed.rounds)
-        # Trained methods have the very same scorer: at one budget they do the same work and share one clock.
-        clocks = defaultdict(list)
-        for timing, (name, pruner, budget) in zip(timings, jobs, strict=True):
-            clocks["scorer" if isinstance(pruner, Scored) else name, str(budget)].append(timing.seconds)
-        curves = defaultdict(list)
-        for (name, pruner, budget), point in zip(jobs, measured, strict=True):
-            clock = clocks["scorer" if isinstance(pruner, Scored) else name, str(budget)]
-            curves[name].append((median(clock), point.accuracy))
-        for share in (0.95, 0.98):
-            reached = {name: cost_at(share * full, *zip(*curve, strict=True)) for name, curve in curves.items()}
-            for name, seconds in sorted(reached.items(), key=lambda item: (math.isinf(item[1]), item[1])):
-                told = "never" if math.isinf(seconds) else f"{1000 * seconds:.2f}"
-                ratio = "-" if math.isinf(seconds) else f"{seconds / reached['grip']:.2f}"
-                lines.append(f"| {batch} | {100 * share:.0f} % of full | {name} | {told} | {ratio} |")
+        seconds = {job: timing.seconds for job, timing in zip(wanted, timings, strict=True)}
+        for share in SHARES:
+            reached = {
+                name: cost_at(
+                    share * full, [seconds[clock[name], p.budget] for p in curve], [p.accuracy for p in curve]
+                )
+                if curve
+                else math.inf
+                for name, curve in timed.items()
+            }
+            for name, cost in sorted(reached.items(), key=lambda item: (math.isinf(item[1]), item[1])):
+                told = "never | -" if math.isinf(cost) else f"{1000 * cost:.2f} | {cost / reached['grip']:.2f}"
+                lines.append(f"| {batch} | {100 * share:.0f} % of full | {name} | {told} |")
     write_text(speed.out, "\n".join(lines) + "\n")
     print(speed.out.read_text())
+
+
+def around(curve: list[Point], full: float) -> list[Point]:
+    """The points of one method, sorted by tokens, between which it reaches the accuracies; none if it never does."""
+    low, high = (share * full for share in SHARES)
+    reached = [i for i, point in enumerate(curve) if point.accuracy >= low]
+    if not reached:
+        return []
+    last = next((i for i in reached if curve[i].accuracy >= high), reached[-1])
+    return curve[max(0, reached[0] - 1) : last + 1]
+
+
+def load(name: str, speed: Speed) -> Pruner:
+    """The trained scorer of a method, else the shipped one for grip."""
+    trained = speed.scorers / f"{name}-0"
+    return pruners.load(name, scorer=str(trained) if trained.is_dir() else (speed.vlm if name == "grip" else None))
 
 
 if __name__ == "__main__":

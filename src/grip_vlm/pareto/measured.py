@@ -46,7 +46,7 @@ class Point:
     """95 % interval: items resampled within benchmarks, and training seeds"""
     by_benchmark: dict[str, float]
     seconds: float
-    """median per item"""
+    """median per item; NaN where the clocks say nothing"""
     seeds: int = 1
     flops: float | None = None
     """of an answer, where they were counted"""
@@ -67,9 +67,8 @@ class Measured(NamedTuple):
     """(R, P): the accuracy of every point in every resample; items are the same for all points of a resample"""
 
     def axes(self) -> list[Axis]:
-        """The costs that are known: tokens and seconds, and FLOPs if some point has them."""
-        counted = any(point.flops is not None for point in self.points)
-        return [TOKENS, FLOPS, SECONDS] if counted else [TOKENS, SECONDS]
+        """The costs that are known: tokens, and what some point has."""
+        return [axis for axis in (TOKENS, FLOPS, SECONDS) if np.isfinite([p.cost(axis) for p in self.points]).any()]
 
     def pruners(self) -> list[str]:
         """Those that have budgets: without `full` and `blind`."""
@@ -117,8 +116,10 @@ class _Column(NamedTuple):
     run: str
 
 
-def measure(rows: Sequence[Row], flops: Flops | None = None) -> Measured:
+def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True) -> Measured:
     """Points and their resamples.
+
+    `timed` says that the rows' clocks mean something: that nothing else ran beside them.
 
     Each resample draws the items of every benchmark with replacement, the same for all points, and each pruner's
     training seeds, the same for all of its points with those seeds.
@@ -156,7 +157,7 @@ def measure(rows: Sequence[Row], flops: Flops | None = None) -> Measured:
                 accuracy=float(macro[i]),
                 **dict(zip(("low", "high"), interval(draws[:, i]), strict=True)),
                 by_benchmark={name: float(values[i]) for name, values in means.items()},
-                seconds=float(np.median([row.seconds for row in here])),
+                seconds=float(np.median([row.seconds for row in here])) if timed else float("nan"),
                 seeds=int(sizes[i]),
                 flops=(flops or {}).get(pruner, {}).get(budget),
             )

@@ -8,7 +8,7 @@ import numpy as np
 
 from grip_vlm.budget import Budget
 from grip_vlm.pareto.comparisons import Comparison
-from grip_vlm.pareto.measured import FLOPS, TOKENS, Axis, Measured
+from grip_vlm.pareto.measured import FLOPS, SECONDS, TOKENS, Axis, Measured
 from grip_vlm.pareto.summaries import LEVELS, Estimate, Summary
 
 Compared = dict[tuple[str, str], Comparison]
@@ -49,7 +49,7 @@ def detail(measured: Measured, compared: Compared, ours: str) -> Table:
     """Every pruner and budget, with ours minus it and its p-value over all comparisons."""
     full = next((point.accuracy for point in measured.points if point.pruner == "full"), None)
     names = list(measured.points[0].by_benchmark)
-    costs = ["GFLOPs"] if FLOPS in measured.axes() else []
+    costs = [axis for axis in (FLOPS, SECONDS) if axis in measured.axes()]
     head = ["pruner", "budget", "kept", "accuracy", "95 % interval", "seeds", "of full", f"{ours} minus this"]
     lines = []
     for point in sorted(measured.points, key=lambda p: (-p.kept, -p.accuracy)):
@@ -59,9 +59,9 @@ def detail(measured: Measured, compared: Compared, ours: str) -> Table:
         found = compared.get((point.pruner, point.budget))
         line += [points(found), f"{found.p:.2g}"] if found else ["-", "-"]
         line += [f"{100 * point.by_benchmark[name]:.1f}" for name in names]
-        line += [_number(point.cost(FLOPS)) for _ in costs] + [f"{1000 * point.seconds:.1f}"]
+        line += [_number(point.cost(axis)) for axis in costs]
         lines.append(line)
-    return Table([*head, "p (Holm)", *names, *costs, "ms"], lines)
+    return Table([*head, "p (Holm)", *names, *(axis.unit for axis in costs)], lines)
 
 
 def by_budget(measured: Measured, compared: Compared) -> Table:
