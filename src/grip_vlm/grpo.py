@@ -88,7 +88,7 @@ def draw_anchor(run: Run, reference: Scorer, bank: Bank, config: GRPOConfig, rng
     state = bank.batch(rng.integers(0, len(bank), max(1, run.local_batch // 2)).tolist()).encoded.state
     k = config.draw_k(rng, state.counts)
     with run.accelerator.autocast():
-        scores = reference(state, k)
+        scores = reference(state, k, discount=False)
     return Anchor(state, k, policy.gibbs(scores.float(), k))
 
 

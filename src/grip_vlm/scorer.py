@@ -111,7 +111,7 @@ class Scorer(nn.Module):
         Args:
             state: B samples, in the VLM's own precision; the scorer computes in its weights' precision.
             k: (B,) tokens to keep.
-            discount: take `redundancy` off. Imitation learns without, since a teacher's best tokens repeat each other.
+            discount: take `redundancy` off, as is done where tokens are chosen; without it, importance alone.
 
         Returns:
             (B, N) float32 scores; padding tokens have -inf.

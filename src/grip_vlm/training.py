@@ -145,8 +145,12 @@ class Run:
         """Questions per step of this process."""
         return max(1, self.config.batch // int(self.accelerator.num_processes))
 
-    def score(self, state: Any, k: Tensor, discount: bool = True) -> Tensor:
-        """Scores of the scorer in training, (B, N), with gradient."""
+    def score(self, state: Any, k: Tensor, discount: bool = False) -> Tensor:
+        """Scores of the scorer in training, (B, N), with gradient; importance alone, unless the discount is asked for.
+
+        Imitation and policy gradients learn importance: a teacher repeats itself, and a policy whose scores jump when
+        two tokens change places learns worse. Relaxations learn better through the discount (docs/log.md).
+        """
         with self.accelerator.autocast():
             scores: Tensor = self.model(state, k, discount)
         return scores.float()
@@ -216,7 +220,7 @@ class Run:
         if (step + 1) % self.config.dev_every == 0 or last:
             score = dev_score(self.vlm, self.scorer, self.dev, self._dev_budgets())
             self.log(dev=score)
-            if score > self.best_score:
+            if score >= self.best_score:  # of equals the later, which has seen more
                 self.best_score, self.best_step = score, step + 1
                 self.best.load_state_dict(self.scorer.state_dict())
             line = " ".join(f"{name} {value:.3f}" for name, value in self._metrics.items())
