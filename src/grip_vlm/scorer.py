@@ -160,15 +160,16 @@ def redundancy(visual: Tensor, scores: Tensor) -> Tensor:
     order = scores.argsort(dim=1, descending=True, stable=True)  # (B, N), best first
     unit = nn.functional.normalize(visual.float(), dim=-1)
     unit = unit.gather(1, order[..., None].expand_as(unit))
-    place = torch.arange(scores.shape[1], device=scores.device)
-    highest = torch.zeros_like(scores)
+    highest = []
     # A token needs those before it alone: four parts save three eighths of the products, and memory.
-    for part in place.chunk(4):
-        end = int(part[-1]) + 1
-        cosine = (unit[:, part] @ unit[:, :end].mT).float()  # (B, part, end)
-        highest[:, part] = cosine.masked_fill(place[:end] >= part[:, None], -1.0).amax(-1)
-    highest[:, 0] = 0.0
-    return torch.zeros_like(scores).scatter(1, order, highest)
+    size = math.ceil(scores.shape[1] / 4)
+    for start in range(0, scores.shape[1], size):
+        part = unit[:, start : start + size]
+        cosine = (part @ unit[:, : start + size].mT).float()  # (B, part, end)
+        before = torch.ones(cosine.shape[1:], dtype=torch.bool, device=cosine.device).tril(start - 1)
+        highest.append(cosine.masked_fill(~before, -1.0).amax(-1))
+    highest[0][:, 0] = 0.0
+    return torch.zeros_like(scores).scatter(1, order, torch.cat(highest, dim=1))
 
 
 def fourier(places: Tensor, frequencies: int) -> Tensor:
