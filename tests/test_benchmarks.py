@@ -140,7 +140,7 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones():
     [
         ("pope:loose", "'pope' has no variant 'loose', only words"),
         ("gqa:hard", "'gqa' has no variant 'hard', it has none"),
-        ("choice:hard", "'choice' has no variant 'hard', it has none"),
+        ("choice:hard", "'choice' has no variant 'hard', only crowded"),
         ("pope:", "unknown benchmark 'pope:'"),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_broken_image_is_named_with_its_row(tmp_path, keep):
 
 @pytest.mark.parametrize("data", ["no-such-file.jsonl", "Scenes", ""])
 def test_unknown_data_is_refused_with_what_there_is(data):
-    with pytest.raises(ValueError, match="neither `scenes`, nor one of choice, diagram"):
+    with pytest.raises(ValueError, match="neither `scenes`, nor some of choice,diagram"):
         load_examples(data, "train", 4)
 
 
