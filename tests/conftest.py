@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "tiny_llava"))
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+sys.path[:0] = [str(RECIPES), str(RECIPES / "tiny_llava")]
 
 import build
 from grip_vlm import vlms

@@ -13,8 +13,8 @@ from grip_vlm.scenes.pixels import digits
 from pool import DENSE, SHAFT, TIP, dense_labels
 
 
-def scenes(layout, count=60):
-    return [compose("dev", index, layout) for index in range(count)]
+def scenes(layout, count=60, crowded=False):
+    return [compose("dev", index, layout, crowded=crowded) for index in range(count)]
 
 
 def gap(a, b):
@@ -76,14 +76,38 @@ def test_every_split_has_all_ten_digits(split):
     assert set(digits(split)[1].tolist()) == set(range(10))
 
 
+@pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_items_keep_a_patch_of_distance_from_each_other_and_from_the_edge(layout):
-    for scene in scenes(layout):
+def test_items_keep_a_patch_of_distance_from_each_other_and_from_the_edge(layout, crowded):
+    for scene in scenes(layout, 30, crowded):
         for at, item in enumerate(scene.items):
             assert 1 <= item.row <= GRID - 3
             assert 1 <= item.column <= GRID - 1 - item.width
             for other in scene.items[:at]:
                 assert max(gap(item, other)) >= 1, (item, other)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_crowded_scene_holds_more_things(layout):
+    few, many = ([len(scene.items) for scene in scenes(layout, 20, crowded)] for crowded in (False, True))
+    assert np.mean(many) > np.mean(few) + 0.5
+    assert max(many) > max(few)
+
+
+def test_things_in_a_crowded_scene_are_smaller():
+    """Pixels of the sheet of paper behind the digits of a number."""
+
+    def paper(crowded):
+        found = [(scene, scene.of("number")) for scene in scenes("number", 30, crowded)]
+        shown = []
+        for scene, numbers in found:
+            for item in numbers:
+                pixels = np.asarray(scene.image)[:, :, :].astype(int)
+                plate = (np.abs(pixels - (244, 244, 236)).sum(2) < 6) | (np.abs(pixels - 24).sum(2) < 6)
+                shown.append(plate[item.row * PATCH : (item.row + 2) * PATCH].sum() / len(item.name))
+        return np.mean(shown)
+
+    assert paper(True) < 0.75 * paper(False)
 
 
 def test_every_item_of_a_diagram_is_the_partner_of_its_partner():
