@@ -1,4 +1,4 @@
-"""The recipe of the ablations: every line can be trained, what compare.py trains stays there, transfer is one training."""
+"""The recipe of the ablations: every line can be trained, what compare.py trains stays there, transfer is one run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +75,8 @@ def test_transfer_asks_each_task_of_the_scorer_that_has_not_seen_it_and_is_one_t
     monkeypatch.setattr(ablations, "grip", lambda ours, name, seed: name)
     rows = ablations.transfer(Recorder(), (0, 1))
     assert asked == [(f"all but {task}", [task], seed) for task in TASKS for seed in (0, 1)]
-    assert {(row.checkpoint, row.benchmark) for row in rows} == {(f"transfer@{s}", task) for task in TASKS for s in (0, 1)}
+    runs = {(row.checkpoint, row.benchmark) for row in rows}
+    assert runs == {(f"transfer@{seed}", task) for task in TASKS for seed in (0, 1)}
 
 
 def test_an_unknown_ablation_is_refused_with_the_known_ones():

@@ -22,7 +22,7 @@ __all__ = ["Answered", "Composed", "Example", "Published", "Question"]
 __all__ += ["CROWDED", "composed", "described", "example", "load", "names"]
 
 
-CROWDED = "crowded"  # the variant of a composed benchmark whose scenes hold more and smaller things than any in training
+CROWDED = "crowded"  # variant of a composed benchmark: more and smaller things in a scene than in any it was trained on
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _apart(item: Item, row: int, column: int, width: int) -> int:
 
 
 def _place_objects(board: _Board) -> None:
-    """Three to six shapes (crowded: four more, while there is room); colours and kinds repeat, so that counting and binding are asked for."""
+    """Three to six shapes (crowded: four more, while there is room); colours and kinds repeat, so that counting and
+    binding are asked for."""
     rng = board.rng
     colours = board.draw_names(list(COLOURS), int(rng.integers(2, 5)))
     shapes = board.draw_names(SHAPES, int(rng.integers(2, 5)))
@@ -141,7 +142,8 @@ def _place_number(board: _Board) -> None:
 
 
 def _place_signs(board: _Board) -> None:
-    """Two or three numbers (crowded: two more, while there is room) of one or two digits; frames differ in colour, the shapes beside them in kind."""
+    """Two or three numbers (crowded: two more, while there is room) of one or two digits; frames differ in colour, the
+    shapes beside them in kind."""
     rng = board.rng
     count = board.draw_count(2, 3, more=2)
     frames = board.draw_names(FRAMES, count)
