@@ -4,16 +4,16 @@
     python recipes/ablations.py                   all of it
     python recipes/ablations.py --only "no anchor" --seeds 0
 
-grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has its own stage 1.
-Ordered draws are trained with the settings that suit them, grip_like's; they have neither the anchor nor focus.py's choice
-of questions, which need the law over sets. `transfer` trains on five tasks and tests on the sixth, for each of the six.
-`crowded` trains nothing: grip and warmup on scenes with more and smaller things than any in training. The frozen VLM was
-not trained on such scenes either, so that there `of full` is the number to read.
+grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of its
+own. Ordered draws are trained with the settings that suit them, grip_like's; they have neither the anchor nor the choice
+of questions of focus.py, which need the law over sets. `transfer` trains on five tasks and tests on the sixth, for each
+of the six. `crowded` trains nothing: grip and warmup on scenes with more and smaller things than any in training. The
+frozen VLM was not trained on such scenes either, so that there `of full` is the number to read.
 
-Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 takes 5 to 6 and whose GRPO takes 4:
-6 for a line without a stage 1 of its own, 12 with one and for `no warm-up`, 70 for `transfer` (six such trainings, and six
-times 6000 images to encode), 10 for `crowded`; 150 in all. Like compare.py it goes on where it was stopped, and writes
-what it has whenever a name is done.
+Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 takes 5 to 6 and whose GRPO takes
+4: 6 for a line without a stage 1 of its own, 12 with one and for `no warm-up`, 70 for `transfer` (six such trainings,
+and six times 6000 images to encode), 10 for `crowded`; 150 in all. Like compare.py it goes on where it was stopped, and
+writes what it has whenever a name is done.
 """
 
 import gzip
@@ -35,9 +35,9 @@ STAGE1, GRIP = PLAN["stage1"][1], PLAN["grip"][1]
 TASKS = benchmarks.composed()
 OTHERS = {task: ",".join(name for name in TASKS if name != task) for task in TASKS}
 
-# name -> (what it starts from, its settings), as in compare.PLAN; what is not said is as in grip. A step costs about what
-# 4 + group subsets do (docs/log.md: seconds of runs with more epochs, and without an anchor), which sets the steps of the
-# other groups. `no warm-up` gets the time of stage 1 too; it has nothing but random weights to be anchored to.
+# name -> (what it starts from, its settings), as in compare.PLAN; what is not said is as in grip. A step costs about as
+# much as 4 + group subsets (docs/log.md: seconds of runs with more epochs, and without an anchor), which sets the steps
+# of other groups. `no warm-up` gets the time of stage 1 too; it has nothing but random weights to be anchored to.
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "no warm-up": ("fresh", {"steps": 300, "anchor": 0.0}),
     "ordered": ("stage1", {"steps": 165, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce"}),

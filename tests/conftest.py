@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-sys.path[:0] = [str(RECIPES), str(RECIPES / "tiny_llava")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "tiny_llava"))
 
 import build
 from grip_vlm import vlms

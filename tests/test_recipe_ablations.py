@@ -64,7 +64,7 @@ def test_what_compare_trains_stays_in_its_folder(ours, tmp_path):
 
 def test_transfer_asks_each_task_of_the_scorer_that_has_not_seen_it_and_is_one_training_per_seed(monkeypatch):
     asked = []
-    blank = {name: "" for name in ("vlm", "item", "budget", "prediction", "target", "commit", "torch", "transformers")}
+    blank = dict.fromkeys(("vlm", "item", "budget", "prediction", "target", "commit", "torch", "transformers"), "")
     row = Row(**blank, pruner="", checkpoint="", benchmark="", tokens=1, kept=1, score=1, seconds=1, seed=0, device="")
 
     class Recorder:
@@ -80,5 +80,5 @@ def test_transfer_asks_each_task_of_the_scorer_that_has_not_seen_it_and_is_one_t
 
 
 def test_an_unknown_ablation_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="--only takes some of no warm-up, .*, transfer, crowded"):
+    with pytest.raises(ValueError, match=r"--only takes some of no warm-up, .*, transfer, crowded"):
         Ablations(only=("no training",))

@@ -94,6 +94,12 @@ def test_a_crowded_scene_holds_more_things(layout):
     assert max(many) > max(few)
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+def test_every_arrow_is_ten_pixels_long_at_least(crowded):
+    found = [(scene, item) for scene in scenes("diagram", 20, crowded) for item in scene.of("shape")]
+    assert min(math.dist(*scene.arrow(item)) for scene, item in found) > 9.99
+
+
 def test_numbers_in_a_crowded_scene_take_a_quarter_less_room():
     numbers = [item for scene in scenes("number", 30, crowded=True) for item in scene.of("number")]
     assert {(len(item.name), item.width) for item in numbers} == {(2, 3), (3, 5), (4, 6)}

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from grip_vlm.mdp import State
 
-
 Blind = Literal["nothing", "budget", "question"]
 
 

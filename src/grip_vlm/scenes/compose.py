@@ -173,8 +173,8 @@ def _place_diagram(board: _Board) -> None:
     for shape, colour, letter in zip(shapes, colours, letters, strict=True):
         source = board.place("shape", shape, colour, 2)
         target = board.place("label", letter, None, 2)
-        if source is None or target is None:
-            raise _CrowdedError
+        if source is None or target is None or math.dist(source.centre, target.centre) < 4 * PATCH:
+            raise _CrowdedError  # no room for them, or for an arrow between them
         source.partner, target.partner = len(board.items) - 1, len(board.items) - 2
     arrows = [_arrow_ends(item, board.items[item.partner]) for item in board.items if item.partner is not None]
     for i, (start, end) in enumerate(arrows):
