@@ -97,7 +97,7 @@ class Field:
         """The folder of a trained scorer; trains what is missing."""
         start, settings = self.plan[name]
         out = self.folder(name, seed)
-        before = self.scorer(start, seed) if start in self.plan else None
+        before = None if start in ("", "fresh") else self.scorer(start, seed)
         if not (out / "scorer.json").is_file():
             bank, dev = self.banks(settings.get("data", "scenes"), settings.get("label_free", False))
             shape = {key: settings[key] for key in SHAPE if key in settings}
