@@ -9,9 +9,9 @@ really took are written to OUT/training.json.
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from grip_vlm.vlms import FrozenVLM
 from grip_vlm.warmup import WarmupConfig, warmup
 
 # method -> (what it starts from, its settings); a method, together with what it starts from, costs what the others do.
+# "" is stage 1 of a new scorer, "fresh" is stage 2 of a new scorer.
 PLAN: dict[str, tuple[str, dict[str, Any]]] = {
     "stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98}),
     "grip": ("stage1", {"steps": 120}),
@@ -48,7 +49,7 @@ PLAN: dict[str, tuple[str, dict[str, Any]]] = {
 # What the one scorer for all budgets, trained with labels, is held against.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"grip only {budget}": ("stage1", {"steps": 120, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
-    "grip undiscounted": ("stage1", {"steps": 120}),
+    "grip undiscounted": ("stage1", {"steps": 120, "aversion": 0.0}),
     "label-free stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98, "label_free": True}),
     "grip label-free": ("label-free stage1", {"steps": 120, "label_free": True}),
 }
@@ -60,6 +61,7 @@ UNTRAINED = (
 # In four layers these let every token pass the first one, so that half is the only budget they can meet.
 INSIDE = ("fastv", "pyramiddrop", "sparsevlm")
 BUDGETS = ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5")
+SHAPE = ("aversion", "blind_to")  # settings of the scorer itself; the others are its training's
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class Field:
 
     compare: Compare
     vlm: FrozenVLM
-    banks: Callable[[bool], tuple[Bank, Bank]]
-    """label-free or not -> training and dev examples, encoded once for all runs"""
+    banks: Callable[[str, bool], tuple[Bank, Bank]]
+    """data, label-free or not -> training and dev examples, encoded once for all runs"""
+    plan: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=lambda: PLAN | VARIANTS)
     trained: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def folder(self, name: str, seed: int) -> Path:
@@ -92,33 +95,46 @@ class Field:
 
     def scorer(self, name: str, seed: int) -> Path:
         """The folder of a trained scorer; trains what is missing."""
-        start, settings = (PLAN | VARIANTS)[name]
+        start, settings = self.plan[name]
         out = self.folder(name, seed)
-        before = self.scorer(start, seed) if start else None
+        before = None if start in ("", "fresh") else self.scorer(start, seed)
         if not (out / "scorer.json").is_file():
-            bank, dev = self.banks(settings.get("label_free", False))
-            common = {"out": out, "seed": seed, "examples": self.compare.examples, **settings}
-            if before is None:
-                torch.manual_seed(seed)
-                fresh = Scorer(ScorerConfig(dim=self.vlm.dim))
-                warmup(self.vlm, fresh, bank, dev, WarmupConfig(**common))
+            bank, dev = self.banks(settings.get("data", "scenes"), settings.get("label_free", False))
+            shape = {key: settings[key] for key in SHAPE if key in settings}
+            told = {key: value for key, value in settings.items() if key not in SHAPE}
+            common = {"out": out, "seed": seed, "examples": self.compare.examples, **told}
+            torch.manual_seed(seed)
+            begun = checkpoint.load(before, self.vlm) if before else Scorer(ScorerConfig(dim=self.vlm.dim))
+            begun.config = replace(begun.config, **shape)
+            if start == "":
+                warmup(self.vlm, begun, bank, dev, WarmupConfig(**common))
             elif name == "tprl":
-                ppo.train(self.vlm, checkpoint.load(before, self.vlm), bank, dev, ppo.PPOConfig(**common))
+                ppo.train(self.vlm, begun, bank, dev, ppo.PPOConfig(**common))
             else:
-                started = checkpoint.load(before, self.vlm)
-                if name == "grip undiscounted":
-                    started.config = replace(started.config, aversion=0.0)
-                train(self.vlm, started, bank, dev, GRPOConfig(**common))
+                train(self.vlm, begun, bank, dev, GRPOConfig(**common))
         notes = checkpoint.read_notes(out)["provenance"]
         kept = {key: notes[key] for key in ("steps", "seconds")}
         self.trained[out.name] = {**kept, "dev": notes["settings"]["dev"], "best_step": notes["settings"]["best_step"]}
         return out
 
-    def test(self, methods: dict[str, Pruner], seed: int, budgets: tuple[str, ...]) -> list[Row]:
-        """Their rows on the locked test split."""
+    def test(
+        self, methods: dict[str, Pruner], seed: int, budgets: tuple[str, ...], names: Sequence[str] = ()
+    ) -> list[Row]:
+        """Their rows on the locked test split, of the composed six if no benchmarks are named."""
         parsed = [Budget.parse(budget) for budget in budgets]
         rows, limit = self.compare.runs / "rows.jsonl", self.compare.limit
-        return evaluate(self.vlm, methods, benchmarks.composed(), parsed, rows, limit=limit, seed=seed)
+        return evaluate(self.vlm, methods, names or benchmarks.composed(), parsed, rows, limit=limit, seed=seed)
+
+
+def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Bank, Bank]]:
+    """What `Field.banks` is; remembers two."""
+
+    @lru_cache(maxsize=2)
+    def encoded(data: str, label_free: bool) -> tuple[Bank, Bank]:
+        told = RunConfig(out=compare.runs, data=data, examples=compare.examples, label_free=label_free)
+        return banks(vlm, told)
+
+    return encoded
 
 
 def write(rows: list[Row], out: Path) -> None:
@@ -131,12 +147,7 @@ def write(rows: list[Row], out: Path) -> None:
 
 def main(compare: Compare) -> None:
     vlm = vlms.load(compare.vlm)
-
-    @cache
-    def encoded(label_free: bool) -> tuple[Bank, Bank]:
-        return banks(vlm, RunConfig(out=compare.runs, examples=compare.examples, label_free=label_free))
-
-    ours = Field(compare, vlm, encoded)
+    ours = Field(compare, vlm, encoder(vlm, compare))
     rows = ours.test({name: pruners.load(name) for name in UNTRAINED}, 0, BUDGETS)
     rows += ours.test({name: pruners.load(name) for name in INSIDE}, 0, ("0.5",))
     for seed in compare.seeds:

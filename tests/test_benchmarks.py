@@ -28,11 +28,11 @@ def items(name, count=30):
 
 
 @cache
-def asked(name, count=100):
+def asked(name, count=100, crowded=False):
     """Questions about scenes of all the layouts that a benchmark draws from."""
     benchmark, out = benchmarks.load(name), []
     for index in range(10 * count):
-        scene = compose("dev", index, benchmark.LAYOUTS[index % len(benchmark.LAYOUTS)])
+        scene = compose("dev", index, benchmark.LAYOUTS[index % len(benchmark.LAYOUTS)], crowded=crowded)
         question = benchmark.ask(scene, np.random.default_rng(index))
         if question is not None:
             out.append((scene, question))
@@ -140,13 +140,21 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones():
     [
         ("pope:loose", "'pope' has no variant 'loose', only words"),
         ("gqa:hard", "'gqa' has no variant 'hard', it has none"),
-        ("choice:hard", "'choice' has no variant 'hard', it has none"),
+        ("choice:hard", "'choice' has no variant 'hard', only crowded"),
         ("pope:", "unknown benchmark 'pope:'"),
     ],
 )
 def test_an_unknown_variant_is_refused_with_the_known_ones(name, said):
     with pytest.raises(ValueError, match=said):
         benchmarks.load(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_crowded_benchmark_has_items_of_its_own(name):
+    item, usual = benchmarks.example(f"{name}:crowded", "dev", 0), items(name)[0]
+    assert (item.item, item.benchmark) == (f"{name}:crowded/dev/0", f"{name}:crowded")
+    assert item.image.tobytes() != usual.image.tobytes()
+    assert score(item, item.answers[0], item.answers) == 1.0
 
 
 def test_a_published_benchmark_composes_no_example():
@@ -229,9 +237,10 @@ def truth(scene, text):
     raise AssertionError(f"unknown wording: {text}")
 
 
+@pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "choice"])
-def test_a_hundred_answers_are_true_of_their_scenes(name):
-    for scene, question in asked(name):
+def test_a_hundred_answers_are_true_of_their_scenes(name, crowded):
+    for scene, question in asked(name, 100, crowded):
         assert truth(scene, question.text) == question.answer, (question, scene.items)
 
 
@@ -253,10 +262,10 @@ def test_half_of_the_choices_need_two_facts():
     assert 80 <= len(two) <= 120
 
 
-@pytest.mark.parametrize("name", ["pointing", "choice"])
-def test_what_a_question_calls_next_to_a_thing_is_the_only_thing_around_it(name):
+@pytest.mark.parametrize(("name", "crowded"), [("pointing", False), ("pointing", True), ("choice", False)])
+def test_what_a_question_calls_next_to_a_thing_is_the_only_thing_around_it(name, crowded):
     """Three rows up or down is a patch of distance at most: nothing else may be as near as the thing meant."""
-    found = [(scene, question.text) for scene, question in asked(name, 600) if "next to" in question.text]
+    found = [(scene, question.text) for scene, question in asked(name, 600, crowded) if "next to" in question.text]
     assert len(found) > 100
     for scene, text in found:
         named = re.search(r"next to (?:the|number) (\w+)\?", text)[1]

@@ -147,6 +147,12 @@ def test_json_without_what_it_should_hold_is_refused(folder, vlm, notes):
         checkpoint.load(folder, vlm)
 
 
+def test_a_scorer_from_before_scorers_could_be_blind_sees_everything(folder, scorer, vlm):
+    old = {key: value for key, value in asdict(scorer.config).items() if key != "blind_to"}
+    change(folder, scorer=old)
+    assert checkpoint.load(folder, vlm).config.blind_to == "nothing"
+
+
 def test_json_with_an_unknown_setting_is_refused(folder, vlm):
     change(folder, scorer={"dim": vlm.dim, "width": 16, "depth": 3})
     with pytest.raises(ValueError, match="depth"):

@@ -125,9 +125,9 @@ def test_a_broken_image_is_named_with_its_row(tmp_path, keep):
         load_examples(str(path), "train", 4)
 
 
-@pytest.mark.parametrize("data", ["no-such-file.jsonl", "Scenes", ""])
+@pytest.mark.parametrize("data", ["no-such-file.jsonl", "Scenes", "", "reading,vqa", "reading,"])
 def test_unknown_data_is_refused_with_what_there_is(data):
-    with pytest.raises(ValueError, match="neither `scenes`, nor one of choice, diagram"):
+    with pytest.raises(ValueError, match="neither `scenes`, nor some of choice,diagram"):
         load_examples(data, "train", 4)
 
 
@@ -140,6 +140,16 @@ def test_a_benchmarks_name_gives_its_own_items():
     found = load_examples("reading", "dev", 3)
     assert [example.item for example in found] == ["reading/dev/0", "reading/dev/1", "reading/dev/2"]
     assert found[1].image.tobytes() == benchmarks.example("reading", "dev", 1).image.tobytes()
+
+
+def test_several_benchmarks_take_turns_in_the_order_named():
+    found = [example.item for example in load_examples("reading,choice", "dev", 3)]
+    assert found == ["reading/dev/0", "choice/dev/0", "reading/dev/1"]
+
+
+def test_a_benchmark_named_twice_is_refused():
+    with pytest.raises(ValueError, match="data 'reading,reading' names a benchmark twice"):
+        load_examples("reading,reading", "dev", 3)
 
 
 def test_an_unknown_split_of_scenes_is_refused():

@@ -13,8 +13,8 @@ from grip_vlm.scenes.pixels import digits
 from pool import DENSE, SHAFT, TIP, dense_labels
 
 
-def scenes(layout, count=60):
-    return [compose("dev", index, layout) for index in range(count)]
+def scenes(layout, count=60, crowded=False):
+    return [compose("dev", index, layout, crowded=crowded) for index in range(count)]
 
 
 def gap(a, b):
@@ -76,14 +76,33 @@ def test_every_split_has_all_ten_digits(split):
     assert set(digits(split)[1].tolist()) == set(range(10))
 
 
+@pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_items_keep_a_patch_of_distance_from_each_other_and_from_the_edge(layout):
-    for scene in scenes(layout):
+def test_items_keep_a_patch_of_distance_from_each_other_and_from_the_edge(layout, crowded):
+    for scene in scenes(layout, 30, crowded):
         for at, item in enumerate(scene.items):
             assert 1 <= item.row <= GRID - 3
             assert 1 <= item.column <= GRID - 1 - item.width
             for other in scene.items[:at]:
                 assert max(gap(item, other)) >= 1, (item, other)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_crowded_scene_holds_more_things(layout):
+    few, many = ([len(scene.items) for scene in scenes(layout, 20, crowded)] for crowded in (False, True))
+    assert np.mean(many) > np.mean(few) + 0.5
+    assert max(many) > max(few)
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_every_arrow_is_ten_pixels_long_at_least(crowded):
+    found = [(scene, item) for scene in scenes("diagram", 20, crowded) for item in scene.of("shape")]
+    assert min(math.dist(*scene.arrow(item)) for scene, item in found) > 9.99
+
+
+def test_numbers_in_a_crowded_scene_take_a_quarter_less_room():
+    numbers = [item for scene in scenes("number", 30, crowded=True) for item in scene.of("number")]
+    assert {(len(item.name), item.width) for item in numbers} == {(2, 3), (3, 5), (4, 6)}
 
 
 def test_every_item_of_a_diagram_is_the_partner_of_its_partner():

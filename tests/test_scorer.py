@@ -100,6 +100,33 @@ def test_the_question_changes_what_matters(scorer):
     assert order_differs(scorer(state, k_of(4)), scorer(other, k_of(4)))
 
 
+def blinded(scorer, to):
+    """The same weights, and a modulation by the budget that is not zero any more."""
+    torch.manual_seed(1)
+    for block in scorer.blocks:
+        torch.nn.init.normal_(block.modulation.weight)
+    scorer.config = replace(scorer.config, blind_to=to)
+    return scorer
+
+
+@pytest.mark.parametrize(("to", "same"), [("nothing", False), ("budget", True), ("question", False)])
+def test_the_scores_of_a_budget_blind_scorer_alone_are_the_same_for_every_budget(scorer, to, same):
+    scorer = blinded(scorer, to)
+    assert torch.equal(scorer(a_state(), k_of(1)), scorer(a_state(), k_of(9))) == same
+
+
+@pytest.mark.parametrize(("to", "same"), [("nothing", False), ("budget", False), ("question", True)])
+def test_the_scores_of_a_question_blind_scorer_alone_are_the_same_for_every_question(scorer, to, same):
+    scorer, other = blinded(scorer, to), a_state(m=7, seed=1)
+    asked = replace(a_state(), question=other.question, question_mask=other.question_mask)
+    assert torch.equal(scorer(a_state(), k_of(4)), scorer(asked, k_of(4))) == same
+
+
+def test_a_scorer_is_blind_to_what_there_is():
+    with pytest.raises(ValueError, match="blind_to must be one of nothing, budget, question, got 'image'"):
+        ScorerConfig(DIM, blind_to="image")
+
+
 def test_the_order_of_the_question_matters(scorer):
     state = a_state()
     assert not torch.allclose(scorer(state, k_of(4)), scorer(replace(state, question=state.question.flip(1)), k_of(4)))

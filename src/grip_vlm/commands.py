@@ -136,7 +136,8 @@ class Evaluate:
     pruners: str = "full,grip,random,uniform,cls_attention,blind"
     """comma-separated; `name=DIR` gives a trained method its scorer"""
     benchmarks: str = "scenes"
-    """comma-separated names, variants such as `textvqa:ocr`, JSONL files of yours, or `scenes` for the composed six"""
+    """comma-separated names, variants such as `textvqa:ocr` or `reading:crowded`, JSONL files of yours, or `scenes` for
+    the composed six"""
     data_root: Path | None = None
     """folder with copies of published benchmarks (pope.parquet, mme.jsonl, gqa/ ...); by default the hub"""
     split: Literal["train", "dev", "test"] = "test"

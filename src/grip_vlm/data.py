@@ -20,20 +20,22 @@ def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Exam
     """The first `count` examples of a split.
 
     Args:
-        data: `scenes`, a composed benchmark's name, or a JSONL file of rows with `image` (a path relative to the file,
-            to its `images` folder, or absolute), `question` and `answers`.
+        data: `scenes`, composed benchmarks' names with commas between them, which take turns, or a JSONL file of rows
+            with `image` (a path relative to the file, to its `images` folder, or absolute), `question` and `answers`.
         split: train, dev or test; a JSONL file has no splits: every tenth row is dev, the others train.
 
     Raises:
-        ValueError: unknown data, or a bad row, named by file and line.
+        ValueError: unknown data, a benchmark named twice, or a bad row, named by file and line.
     """
     composed = benchmarks.composed()
-    if data == "scenes" or data in composed:
-        names = composed if data == "scenes" else [data]
+    names = composed if data == "scenes" else data.split(",")
+    if set(names) <= set(composed):
+        if len(set(names)) < len(names):
+            raise ValueError(f"data {data!r} names a benchmark twice")
         return [benchmarks.example(names[i % len(names)], split, i // len(names), seed) for i in range(count)]
     path = Path(data)
     if not path.is_file():
-        raise ValueError(f"no data {data!r}: neither `scenes`, nor one of {', '.join(composed)}, nor a file")
+        raise ValueError(f"no data {data!r}: neither `scenes`, nor some of {','.join(composed)}, nor a file")
     rows = [row for i, row in enumerate(read_lines(path)) if (i % 10 == 9) == (split != "train")][:count]
     if not rows:
         raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")

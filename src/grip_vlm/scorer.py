@@ -7,12 +7,15 @@ that the top k are not one thing k times.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from grip_vlm.mdp import State
+
+Blind = Literal["nothing", "budget", "question"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,16 @@ class ScorerConfig:
     """sine and cosine pairs per coordinate in the 2-D position code"""
     aversion: float = 4.0
     """how much a token's score falls per unit of `redundancy`"""
+    blind_to: Blind = "nothing"
+    """what is hidden from the scorer (recipes/ablations.py)"""
 
     def __post_init__(self) -> None:
         if min(self.dim, self.width, self.heads, self.blocks, self.frequencies) < 1 or self.width % self.heads:
             raise ValueError(f"a scorer needs positive sizes and a width divisible by its heads, got {self}")
         if self.aversion < 0:
             raise ValueError(f"aversion must be at least 0, got {self.aversion}")
+        if self.blind_to not in get_args(Blind):
+            raise ValueError(f"blind_to must be one of {', '.join(get_args(Blind))}, got {self.blind_to!r}")
 
 
 class Attention(nn.Module):
@@ -123,6 +130,10 @@ class Scorer(nn.Module):
             raise ValueError(
                 f"this scorer reads tokens of width {self.config.dim}, the VLM's are {state.visual.shape[-1]}"
             )
+        if self.config.blind_to == "budget":
+            k = torch.ones_like(k)
+        elif self.config.blind_to == "question":
+            state = replace(state, question_mask=torch.zeros_like(state.question_mask))
         kind = self.visual.weight.dtype
         # Which image a token belongs to is a third coordinate; the code is computed in float32 and rounded last.
         where = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)

@@ -36,7 +36,7 @@ class RunConfig:
     out: Path
     """folder for the scorer; the run's state lies beside it in OUT.state, so that the same command goes on"""
     data: str = "scenes"
-    """`scenes`, a benchmark's name, or a JSONL file with image, question and answers"""
+    """`scenes`, names of composed benchmarks with commas between, or a JSONL file with image, question and answers"""
     examples: int = 6000
     """training examples"""
     dev_examples: int = 240

@@ -19,7 +19,10 @@ from grip_vlm.benchmarks._published import Answered, Published
 from grip_vlm.scenes import Scene, compose
 
 __all__ = ["Answered", "Composed", "Example", "Published", "Question"]
-__all__ += ["composed", "described", "example", "load", "names"]
+__all__ += ["CROWDED", "composed", "described", "example", "load", "names"]
+
+
+CROWDED = "crowded"  # variant of a composed benchmark: more and smaller things in a scene than in any it was trained on
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ def described() -> list[str]:
         if isinstance(benchmark, Published):
             lines += [f"{name}{variant and ':'}{variant} (published)" for variant in ("", *benchmark.variants)]
         else:
-            lines.append(f"{name} (composed)")
+            lines += [f"{name} (composed)", f"{name}:{CROWDED} (composed)"]
     return lines
 
 
 def load(name: str) -> Composed | Published:
-    """A benchmark, or the variant of a published one, as in `textvqa:ocr`.
+    """A benchmark or a variant of it, as in `textvqa:ocr` or `reading:crowded`.
 
     Raises:
         ValueError: an unknown name or variant.
@@ -93,8 +96,8 @@ def load(name: str) -> Composed | Published:
     module = import_module(f"{__name__}.{stem}")
     if hasattr(module, "Benchmark"):
         return cast(Published, module.Benchmark(variant))
-    if colon:
-        raise ValueError(f"benchmark {stem!r} has no variant {variant!r}, it has none")
+    if colon and variant != CROWDED:
+        raise ValueError(f"benchmark {stem!r} has no variant {variant!r}, only {CROWDED}")
     return cast(Composed, module)
 
 
@@ -112,7 +115,7 @@ def example(name: str, split: str, index: int, seed: int = 0) -> Example:
     rng = np.random.default_rng([seed, start, index])
     for attempt in range(1000):
         layout = benchmark.LAYOUTS[rng.integers(len(benchmark.LAYOUTS))]
-        scene = compose(split, start + 1000 * index + attempt, layout, seed)
+        scene = compose(split, start + 1000 * index + attempt, layout, seed, crowded=name.endswith(f":{CROWDED}"))
         question = benchmark.ask(scene, rng)
         if question is not None:
             return Example(f"{name}/{split}/{index}", scene.image, question.text, (question.answer,), name)

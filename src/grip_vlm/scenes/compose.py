@@ -1,7 +1,8 @@
 """A scene: things placed on the patch grid of a 112-pixel image, known exactly, so that questions have exact answers.
 
 Four layouts: `objects` (shapes), `number` (one long number among shapes), `signs` (framed numbers, each beside its own
-shape) and `diagram` (shapes with arrows to letter labels).
+shape) and `diagram` (shapes with arrows to letter labels). Any of them may be crowded: more things, and smaller ones,
+than anything was trained on.
 """
 
 import math
@@ -27,6 +28,7 @@ SIZE = 112  # pixels
 PATCH = 8  # pixels; things are aligned to this grid up to a pixel of jitter
 GRID = SIZE // PATCH
 LAYOUTS = ("objects", "number", "signs", "diagram")
+SMALLER = 0.75  # how large things of a crowded scene are, compared with those of the others
 
 
 @dataclass
@@ -72,9 +74,11 @@ class Scene:
 
 @dataclass
 class _Board:
-    """What is being placed. Items keep two patches of distance, those that belong side by side one."""
+    """What is being placed. Items keep `distance` patches of distance, those that belong side by side one."""
 
     rng: np.random.Generator
+    crowded: bool
+    distance: int
     items: list[Item] = field(default_factory=list)
 
     def place(self, kind: str, name: str, colour: str | None, width: int, near: Item | None = None) -> Item | None:
@@ -82,7 +86,7 @@ class _Board:
         for row, column in self._spots(width, near):
             if not (1 <= row <= GRID - 3 and 1 <= column <= GRID - 1 - width):
                 continue
-            if any(other is not near and _apart(other, row, column, width) < 2 for other in self.items):
+            if any(other is not near and _apart(other, row, column, width) < self.distance for other in self.items):
                 continue
             item = Item(kind, name, colour, row, column, width)
             self.items.append(item)
@@ -95,6 +99,10 @@ class _Board:
         sides = [(near.row, near.column - width - 1), (near.row, near.column + near.width + 1)]
         return [sides[i] for i in self.rng.permutation(2)]
 
+    def draw_count(self, low: int, high: int, more: int) -> int:
+        """From `low` to `high`, and `more` than that where it is crowded."""
+        return int(self.rng.integers(low, high + 1)) + (more if self.crowded else 0)
+
     def draw_names(self, names: tuple[str, ...] | list[str], count: int) -> list[str]:
         return [names[i] for i in self.rng.permutation(len(names))[:count]]
 
@@ -105,11 +113,12 @@ def _apart(item: Item, row: int, column: int, width: int) -> int:
 
 
 def _place_objects(board: _Board) -> None:
-    """Three to six shapes; colours and kinds repeat, so that counting and binding are asked for."""
+    """Three to six shapes (crowded: four more, while there is room); colours and kinds repeat, so that counting and
+    binding are asked for."""
     rng = board.rng
     colours = board.draw_names(list(COLOURS), int(rng.integers(2, 5)))
     shapes = board.draw_names(SHAPES, int(rng.integers(2, 5)))
-    for _ in range(int(rng.integers(3, 7))):
+    for _ in range(board.draw_count(3, 6, more=4)):
         board.place("shape", shapes[rng.integers(len(shapes))], colours[rng.integers(len(colours))], 2)
 
 
@@ -117,20 +126,26 @@ def _number(rng: np.random.Generator, length: int) -> str:
     return str(rng.integers(1, 10)) + "".join(str(d) for d in rng.integers(0, 10, length - 1))
 
 
+def _width(length: int, board: _Board) -> int:
+    """Patches that a number of `length` digits takes."""
+    return math.ceil(2 * length * (SMALLER if board.crowded else 1))
+
+
 def _place_number(board: _Board) -> None:
-    """One number of two to four digits, framed or not, and one to three shapes."""
+    """One number of two to four digits, framed or not, and one to three shapes (crowded: four more)."""
     rng = board.rng
     length = int(rng.integers(2, 5))
     frame = FRAMES[rng.integers(len(FRAMES))] if rng.random() < 0.5 else None
-    board.place("number", _number(rng, length), frame, 2 * length)
-    for _ in range(int(rng.integers(1, 4))):
+    board.place("number", _number(rng, length), frame, _width(length, board))
+    for _ in range(board.draw_count(1, 3, more=4)):
         board.place("shape", SHAPES[rng.integers(len(SHAPES))], list(COLOURS)[rng.integers(len(COLOURS))], 2)
 
 
 def _place_signs(board: _Board) -> None:
-    """Two or three numbers of one or two digits; frames differ in colour, the shapes beside them in kind."""
+    """Two or three numbers (crowded: two more, while there is room) of one or two digits; frames differ in colour, the
+    shapes beside them in kind."""
     rng = board.rng
-    count = int(rng.integers(2, 4))
+    count = board.draw_count(2, 3, more=2)
     frames = board.draw_names(FRAMES, count)
     shapes = board.draw_names(SHAPES, count)
     seen: set[str] = set()
@@ -140,7 +155,7 @@ def _place_signs(board: _Board) -> None:
         if name in seen:
             continue
         seen.add(name)
-        number = board.place("number", name, frame, 2 * length)
+        number = board.place("number", name, frame, _width(length, board))
         if number is None:
             continue
         at = len(board.items) - 1
@@ -151,16 +166,15 @@ def _place_signs(board: _Board) -> None:
 
 
 def _place_diagram(board: _Board) -> None:
-    """Three or four shapes of different kind and colour, each with an arrow to its own letter label."""
-    rng = board.rng
-    count = int(rng.integers(3, 5))
+    """Three or four shapes (crowded: one more) of different kind and colour, each with an arrow to its own label."""
+    count = board.draw_count(3, 4, more=1)
     shapes, colours = board.draw_names(SHAPES, count), board.draw_names(list(COLOURS), count)
     letters = board.draw_names(list(LETTERS), count)
     for shape, colour, letter in zip(shapes, colours, letters, strict=True):
         source = board.place("shape", shape, colour, 2)
         target = board.place("label", letter, None, 2)
-        if source is None or target is None:
-            raise _CrowdedError
+        if source is None or target is None or math.dist(source.centre, target.centre) < 4 * PATCH:
+            raise _CrowdedError  # no room for them, or for an arrow between them
         source.partner, target.partner = len(board.items) - 1, len(board.items) - 2
     arrows = [_arrow_ends(item, board.items[item.partner]) for item in board.items if item.partner is not None]
     for i, (start, end) in enumerate(arrows):
@@ -192,12 +206,13 @@ def _arrow_ends(source: Item, target: Item) -> tuple[Point, Point]:
 _PLACE = {"objects": _place_objects, "number": _place_number, "signs": _place_signs, "diagram": _place_diagram}
 
 
-def compose(split: str, index: int, layout: str | None = None, seed: int = 0) -> Scene:
+def compose(split: str, index: int, layout: str | None = None, seed: int = 0, crowded: bool = False) -> Scene:
     """Scene number `index` of a split; the same arguments always give the same pixels.
 
     Args:
         split: train, dev or test; decides which handwritten digits may appear.
         layout: one of LAYOUTS, or None to draw one.
+        crowded: more things than usual, at three quarters of their size.
 
     Raises:
         ValueError: unknown split or layout.
@@ -209,17 +224,18 @@ def compose(split: str, index: int, layout: str | None = None, seed: int = 0) ->
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     chosen = layout or LAYOUTS[rng.integers(len(LAYOUTS))]
     while True:
-        board = _Board(rng)
+        # What stands next to a sign has to stay the only thing near it.
+        board = _Board(rng, crowded, distance=1 if crowded and chosen != "signs" else 2)
         try:
             _PLACE[chosen](board)
         except _CrowdedError:
             continue
         scene = Scene(background(rng, SIZE), board.items, chosen)
-        _paint(scene, rng, split)
+        _paint(scene, rng, split, SMALLER if crowded else 1.0)
         return scene
 
 
-def _paint(scene: Scene, rng: np.random.Generator, split: str) -> None:
+def _paint(scene: Scene, rng: np.random.Generator, split: str, size: float) -> None:
     image = scene.image
     draw = ImageDraw.Draw(image)
     for item in scene.items:
@@ -227,12 +243,15 @@ def _paint(scene: Scene, rng: np.random.Generator, split: str) -> None:
         if ends is not None:
             draw_arrow(draw, str(item.colour), *ends)
     for item in scene.items:
-        left, top = item.column * PATCH, item.row * PATCH
+        glyph = round(2 * PATCH * size)
+        wide = glyph * len(item.name) if item.kind == "number" else glyph
+        left = item.column * PATCH + (item.width * PATCH - wide) // 2
+        top = item.row * PATCH + (2 * PATCH - glyph) // 2
         dx, dy = (int(value) for value in rng.integers(-1, 2, 2))
         if item.kind == "number":
-            draw_number(image, rng, split, item.name, item.colour, left + dx, top + dy)
+            draw_number(image, rng, split, item.name, item.colour, left + dx, top + dy, glyph)
         elif item.kind == "label":
-            draw_label(draw, item.name, left + dx, top + dy)
+            draw_label(draw, item.name, left + dx, top + dy, glyph)
         elif item.colour is not None:
             centre = item.centre[0] + dx, item.centre[1] + dy
-            draw_shape(draw, item.name, item.colour, centre, rng.uniform(13.5, 16))
+            draw_shape(draw, item.name, item.colour, centre, size * rng.uniform(13.5, 16))

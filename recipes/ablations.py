@@ -1,0 +1,152 @@
+"""Each claim of the paper taken away, one at a time, at equal training compute: what is left of grip without it?
+
+    python recipes/compare.py                     first: stage 1, grip and warmup of three seeds are taken from it
+    python recipes/ablations.py                   all of it
+    python recipes/ablations.py --only "no anchor" --seeds 0
+
+grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of
+its own. Ordered draws are trained with the settings that suit them, grip_like's; they have neither the anchor nor the
+choice of questions of focus.py, which need the law over sets. `transfer` trains on five tasks and tests on the sixth,
+for each of the six. `crowded` trains nothing: grip and warmup on scenes with more and smaller things than any in
+training. The frozen VLM was not trained on such scenes either, so that there `of full` is the number to read.
+
+Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 takes 5 to 6 and whose GRPO takes
+4: 6 for a line without a stage 1 of its own, 12 with one and for `no warm-up`, 70 for `transfer` (six such trainings,
+and six times 6000 images to encode), 10 for `crowded`; 150 in all. Like compare.py it goes on where it was stopped, and
+writes what it has whenever a name is done.
+"""
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from compare import PLAN, Compare, Field, encoder
+from grip_vlm import benchmarks, pareto, pruners, vlms
+from grip_vlm.files import write_bytes, write_text
+from grip_vlm.pruners import Pruner
+from grip_vlm.rows import Row
+
+STAGE1, GRIP = PLAN["stage1"][1], PLAN["grip"][1]
+TASKS = benchmarks.composed()
+OTHERS = {task: ",".join(name for name in TASKS if name != task) for task in TASKS}
+
+# name -> (what it starts from, its settings), as in compare.PLAN; what is not said is as in grip. A step costs about as
+# much as 4 + group subsets (docs/log.md: seconds of runs with more epochs, and without an anchor), which sets the steps
+# of other groups. `no warm-up` gets the time of stage 1 too; it has nothing but random weights to be anchored to.
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "no warm-up": ("fresh", {"steps": 300, "anchor": 0.0}),
+    "ordered": ("stage1", {"steps": 165, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce"}),
+    "exact reward": ("stage1", {**GRIP, "reward": "exact"}),
+    "no anchor": ("stage1", {**GRIP, "anchor": 0.0}),
+    "group 2": ("stage1", {"steps": 240, "group": 2}),
+    "group 4": ("stage1", {"steps": 180, "group": 4}),
+    "group 16": ("stage1", {"steps": 72, "group": 16}),
+    "budget-blind": ("budget-blind stage1", GRIP),
+    "question-blind": ("question-blind stage1", GRIP),
+}
+STAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "budget-blind stage1": ("", {**STAGE1, "blind_to": "budget"}),
+    "question-blind stage1": ("", {**STAGE1, "blind_to": "question"}),
+    **{f"all but {task} stage1": ("", {**STAGE1, "data": data}) for task, data in OTHERS.items()},
+    **{f"all but {task}": (f"all but {task} stage1", {**GRIP, "data": data}) for task, data in OTHERS.items()},
+}
+NAMES = (*ABLATIONS, "transfer", "crowded")
+UNTRAINED = ("full", "random", "cls_attention", "divprune")
+BUDGETS = ("0.02", "0.05", "0.1")
+
+
+@dataclass(frozen=True)
+class Ablations:
+    only: tuple[str, ...] = NAMES
+    seeds: tuple[int, ...] = (0, 1, 2)
+    vlm: str = "tiny-llava"
+    compared: Path = Path("runs/compare")
+    """runs of recipes/compare.py"""
+    runs: Path = Path("runs/ablations")
+    out: Path = Path("results")
+    examples: int = 6000
+    limit: int = 300
+    """test items per benchmark"""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.only if name not in NAMES]
+        if unknown or not self.only or not self.seeds:
+            raise ValueError(f"--only takes some of {', '.join(NAMES)}, and --seeds one at least; got {self}")
+
+
+@dataclass
+class Ablated(Field):
+    """Trains what compare.py does not; the rest is its `base`."""
+
+    base: Field | None = None
+
+    def scorer(self, name: str, seed: int) -> Path:
+        if self.base and name in self.base.plan:
+            return self.base.scorer(name, seed)
+        return super().scorer(name, seed)
+
+
+def references(field: Field, seeds: Sequence[int], names: Sequence[str] = ()) -> list[Row]:
+    """Rows of what all ablations are held against."""
+    rows = field.test({name: pruners.load(name) for name in UNTRAINED}, 0, BUDGETS, names)
+    for seed in seeds:
+        scorers = {name: field.scorer(name, seed) for name in ("grip", "warmup")}
+        found = field.test({name: pruners.load(name, scorer=at) for name, at in scorers.items()}, seed, BUDGETS, names)
+        rows += [replace(row, pruner="no RL") if row.pruner == "warmup" else row for row in found]
+    return rows
+
+
+def transfer(ours: Field, seeds: Sequence[int]) -> list[Row]:
+    """Every task by the scorer that has not seen it; a seed's six together count as one training."""
+    rows: list[Row] = []
+    for task in TASKS:
+        for seed in seeds:
+            found = ours.test({"transfer": grip(ours, f"all but {task}", seed)}, seed, BUDGETS, [task])
+            rows += [replace(row, checkpoint=f"transfer@{seed}") for row in found]
+    return rows
+
+
+def grip(ours: Field, name: str, seed: int) -> Pruner:
+    return pruners.load("grip", scorer=ours.scorer(name, seed))
+
+
+def write(rows: list[Row], crowded: list[Row], trained: dict[str, dict[str, Any]], out: Path) -> None:
+    """All rows, and three tables: the test items, the crowded ones, and what the trainings took."""
+    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows + crowded)
+    write_bytes(out.with_suffix(".jsonl.gz"), gzip.compress(lines.encode(), mtime=0))
+    text = f"# Test items\n\n{pareto.table(rows)}"
+    if crowded:
+        text += f"\n# Crowded test items\n\n{pareto.table(crowded)}"
+    text += "\n# Trainings\n\n| scorer and seed | steps | seconds | dev | best step |\n|---|--:|--:|--:|--:|\n"
+    for name, told in trained.items():
+        dev = f"{100 * told['dev']:.1f}"
+        text += f"| {name} | {told['steps']} | {told['seconds']:.0f} | {dev} | {told['best_step']} |\n"
+    write_text(out.with_suffix(".md"), text)
+    print(text)
+
+
+def main(ablations: Ablations) -> None:
+    vlm, seeds = vlms.load(ablations.vlm), ablations.seeds
+    common = {"vlm": ablations.vlm, "out": ablations.out, "examples": ablations.examples, "limit": ablations.limit}
+    compare = Compare(seeds=seeds, runs=ablations.compared, **common)
+    base = Field(compare, vlm, encoder(vlm, compare))
+    ours = Ablated(replace(compare, runs=ablations.runs), vlm, base.banks, {**ABLATIONS, **STAGES}, base=base)
+    rows, crowded = references(base, seeds), []
+    for name in ablations.only:
+        if name == "crowded":
+            crowded = references(ours, seeds, [f"{task}:{benchmarks.CROWDED}" for task in TASKS])
+        elif name == "transfer":
+            rows += transfer(ours, seeds)
+        else:
+            for seed in seeds:
+                rows += ours.test({name: grip(ours, name, seed)}, seed, BUDGETS)
+        write(rows, crowded, base.trained | ours.trained, ablations.out / "ablations")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Ablations))

@@ -1,0 +1,84 @@
+"""The recipe of the ablations: every line can be trained, what compare.py trains stays there, transfer is one run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import ablations
+from ablations import ABLATIONS, STAGES, TASKS, Ablated, Ablations
+from compare import PLAN, SHAPE, Compare, Field
+from grip_vlm import checkpoint
+from grip_vlm.bank import build_bank
+from grip_vlm.grpo import GRPOConfig
+from grip_vlm.rows import Row
+from grip_vlm.warmup import WarmupConfig
+
+LINES = ABLATIONS | STAGES
+
+
+def quick(plan):
+    return {name: (start, {**settings, "steps": 1, "batch": 2}) for name, (start, settings) in plan.items()}
+
+
+@pytest.fixture
+def ours(vlm, examples, tmp_path):
+    """One step instead of hundreds, on a random VLM."""
+    bank = build_bank(vlm, examples[:4])
+    base = Field(Compare(runs=tmp_path / "compare"), vlm, lambda data, label_free: (bank, bank), quick(PLAN))
+    return Ablated(Compare(runs=tmp_path / "ablations"), vlm, base.banks, quick(LINES), base=base)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_every_line_has_a_start_and_settings_that_its_training_takes(name):
+    start, settings = LINES[name]
+    assert start in {"", "fresh", *PLAN, *LINES}
+    told = {key: value for key, value in settings.items() if key not in SHAPE}
+    assert (GRPOConfig if start else WarmupConfig)(out=Path("nowhere"), **told)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_transfer_trains_both_stages_on_the_other_five(task):
+    for name in (f"all but {task}", f"all but {task} stage1"):
+        assert sorted([task, *LINES[name][1]["data"].split(",")]) == TASKS
+
+
+def test_a_blind_scorer_is_blind_in_both_stages(ours, vlm):
+    ours.scorer("budget-blind", 0)
+    for name in ("budget-blind stage1", "budget-blind"):
+        assert checkpoint.load(ours.folder(name, 0), vlm).config.blind_to == "budget"
+
+
+def test_without_a_warm_up_a_new_scorer_goes_straight_to_grpo(ours):
+    folder = ours.scorer("no warm-up", 0)
+    assert checkpoint.read_notes(folder)["provenance"]["method"] == "grip"
+    assert not ours.base.trained
+    assert set(ours.trained) == {folder.name}
+
+
+def test_what_compare_trains_stays_in_its_folder(ours, tmp_path):
+    assert ours.scorer("no anchor", 0) == tmp_path / "ablations" / "no_anchor-0"
+    assert (tmp_path / "compare" / "stage1-0" / "scorer.json").is_file()
+    assert not (tmp_path / "ablations" / "stage1-0").exists()
+
+
+def test_transfer_asks_each_task_of_the_scorer_that_has_not_seen_it_and_is_one_training_per_seed(monkeypatch):
+    asked = []
+    blank = dict.fromkeys(("vlm", "item", "budget", "prediction", "target", "commit", "torch", "transformers"), "")
+    row = Row(**blank, pruner="", checkpoint="", benchmark="", tokens=1, kept=1, score=1, seconds=1, seed=0, device="")
+
+    class Recorder:
+        def test(self, methods, seed, budgets, names):
+            asked.append((methods["transfer"], names, seed))
+            return [replace(row, checkpoint=f"{methods}@{seed}", benchmark=names[0])]
+
+    monkeypatch.setattr(ablations, "grip", lambda ours, name, seed: name)
+    rows = ablations.transfer(Recorder(), (0, 1))
+    assert asked == [(f"all but {task}", [task], seed) for task in TASKS for seed in (0, 1)]
+    runs = {(row.checkpoint, row.benchmark) for row in rows}
+    assert runs == {(f"transfer@{seed}", task) for task in TASKS for seed in (0, 1)}
+
+
+def test_an_unknown_ablation_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"--only takes some of no warm-up, .*, transfer, crowded"):
+        Ablations(only=("no training",))
