@@ -7,8 +7,8 @@
 grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of
 its own. Ordered draws are trained with the settings that suit them, grip_like's; they have neither the anchor nor the
 choice of questions of focus.py, which need the law over sets. `transfer` trains on five tasks and tests on the sixth,
-for each of the six. `crowded` trains nothing: grip and warmup on scenes with more and smaller things than any in
-training. The frozen VLM was not trained on such scenes either, so that there `of full` is the number to read.
+for each of the six. `crowded` trains nothing: grip and warmup on scenes with more things and smaller shapes than any
+in training. The frozen VLM was not trained on such scenes either, so that there `of full` is the number to read.
 
 Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 takes 5 to 6 and whose GRPO takes
 4: 6 for a line without a stage 1 of its own, 12 with one and for `no warm-up`, 70 for `transfer` (six such trainings,

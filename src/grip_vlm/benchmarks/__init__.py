@@ -22,7 +22,7 @@ __all__ = ["Answered", "Composed", "Example", "Published", "Question"]
 __all__ += ["CROWDED", "composed", "described", "example", "load", "names"]
 
 
-CROWDED = "crowded"  # variant of a composed benchmark: more and smaller things in a scene than in any it was trained on
+CROWDED = "crowded"  # variant of a composed benchmark: more things and smaller shapes in a scene than in training
 
 
 @dataclass(frozen=True)

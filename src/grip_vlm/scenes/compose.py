@@ -1,8 +1,9 @@
 """A scene: things placed on the patch grid of a 112-pixel image, known exactly, so that questions have exact answers.
 
 Four layouts: `objects` (shapes), `number` (one long number among shapes), `signs` (framed numbers, each beside its own
-shape) and `diagram` (shapes with arrows to letter labels). Any of them may be crowded: more things, and smaller ones,
-than anything was trained on.
+shape) and `diagram` (shapes with arrows to letter labels). Any of them may be crowded: more things, closer to each
+other, and smaller shapes than anything was trained on. Digits and letters keep their size: the shipped VLM reads none that
+are smaller (docs/log.md).
 """
 
 import math
@@ -28,7 +29,7 @@ SIZE = 112  # pixels
 PATCH = 8  # pixels; things are aligned to this grid up to a pixel of jitter
 GRID = SIZE // PATCH
 LAYOUTS = ("objects", "number", "signs", "diagram")
-SMALLER = 0.75  # how large things of a crowded scene are, compared with those of the others
+SMALLER = 0.75  # how large shapes of a crowded scene are, compared with those of the others
 
 
 @dataclass
@@ -126,17 +127,12 @@ def _number(rng: np.random.Generator, length: int) -> str:
     return str(rng.integers(1, 10)) + "".join(str(d) for d in rng.integers(0, 10, length - 1))
 
 
-def _width(length: int, board: _Board) -> int:
-    """Patches that a number of `length` digits takes."""
-    return math.ceil(2 * length * (SMALLER if board.crowded else 1))
-
-
 def _place_number(board: _Board) -> None:
     """One number of two to four digits, framed or not, and one to three shapes (crowded: four more)."""
     rng = board.rng
     length = int(rng.integers(2, 5))
     frame = FRAMES[rng.integers(len(FRAMES))] if rng.random() < 0.5 else None
-    board.place("number", _number(rng, length), frame, _width(length, board))
+    board.place("number", _number(rng, length), frame, 2 * length)
     for _ in range(board.draw_count(1, 3, more=4)):
         board.place("shape", SHAPES[rng.integers(len(SHAPES))], list(COLOURS)[rng.integers(len(COLOURS))], 2)
 
@@ -155,7 +151,7 @@ def _place_signs(board: _Board) -> None:
         if name in seen:
             continue
         seen.add(name)
-        number = board.place("number", name, frame, _width(length, board))
+        number = board.place("number", name, frame, 2 * length)
         if number is None:
             continue
         at = len(board.items) - 1
@@ -212,7 +208,7 @@ def compose(split: str, index: int, layout: str | None = None, seed: int = 0, cr
     Args:
         split: train, dev or test; decides which handwritten digits may appear.
         layout: one of LAYOUTS, or None to draw one.
-        crowded: more things than usual, at three quarters of their size.
+        crowded: more things than usual, and shapes of three quarters of their size.
 
     Raises:
         ValueError: unknown split or layout.
@@ -243,15 +239,12 @@ def _paint(scene: Scene, rng: np.random.Generator, split: str, size: float) -> N
         if ends is not None:
             draw_arrow(draw, str(item.colour), *ends)
     for item in scene.items:
-        glyph = round(2 * PATCH * size)
-        wide = glyph * len(item.name) if item.kind == "number" else glyph
-        left = item.column * PATCH + (item.width * PATCH - wide) // 2
-        top = item.row * PATCH + (2 * PATCH - glyph) // 2
+        left, top = item.column * PATCH, item.row * PATCH
         dx, dy = (int(value) for value in rng.integers(-1, 2, 2))
         if item.kind == "number":
-            draw_number(image, rng, split, item.name, item.colour, left + dx, top + dy, glyph)
+            draw_number(image, rng, split, item.name, item.colour, left + dx, top + dy)
         elif item.kind == "label":
-            draw_label(draw, item.name, left + dx, top + dy, glyph)
+            draw_label(draw, item.name, left + dx, top + dy)
         elif item.colour is not None:
             centre = item.centre[0] + dx, item.centre[1] + dy
             draw_shape(draw, item.name, item.colour, centre, size * rng.uniform(13.5, 16))

@@ -54,17 +54,10 @@ def draw_shape(draw: ImageDraw.ImageDraw, shape: str, colour: str, centre: Point
 
 
 def draw_number(
-    image: Image.Image,
-    rng: np.random.Generator,
-    split: str,
-    number: str,
-    frame: str | None,
-    left: int,
-    top: int,
-    size: int,
+    image: Image.Image, rng: np.random.Generator, split: str, number: str, frame: str | None, left: int, top: int
 ) -> None:
-    """Handwritten digits, `size` pixels each, on a plate, inside a coloured frame if `frame` names a colour."""
-    ink = np.concatenate([handwritten(rng, split, int(digit), size) for digit in number], axis=1)
+    """Handwritten digits, 16 pixels each, on a plate, inside a coloured frame if `frame` names a colour."""
+    ink = np.concatenate([handwritten(rng, split, int(digit), 16) for digit in number], axis=1)
     paper, pen = (LIGHT, DARK) if rng.random() < 0.7 else (DARK, LIGHT)
     mix = ink[..., None] * np.array(pen) + (1 - ink[..., None]) * np.array(paper)
     if frame is not None:
@@ -74,14 +67,14 @@ def draw_number(
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(14)
 
 
-def draw_label(draw: ImageDraw.ImageDraw, letter: str, left: int, top: int, size: int) -> None:
-    """A printed letter in a white box, `size` pixels wide and high."""
-    draw.rectangle((left, top, left + size - 1, top + size - 1), fill=LIGHT, outline=DARK)
-    draw.text((left + size // 2, top + size // 2), letter, fill=DARK, font=_font(size - 2), anchor="mm")
+def draw_label(draw: ImageDraw.ImageDraw, letter: str, left: int, top: int) -> None:
+    """A printed letter in a white box of 16 x 16 pixels."""
+    draw.rectangle((left, top, left + 15, top + 15), fill=LIGHT, outline=DARK)
+    draw.text((left + 8, top + 8), letter, fill=DARK, font=_font(), anchor="mm")
 
 
 def draw_arrow(draw: ImageDraw.ImageDraw, colour: str, start: Point, end: Point) -> None:
