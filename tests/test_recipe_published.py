@@ -123,7 +123,9 @@ def test_the_commands_of_the_page_are_those_of_the_scripts():
 
 
 def test_the_estimate_on_the_page_is_what_its_script_prints():
-    printed = subprocess.run([sys.executable, FOLDER / "estimate.py"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, FOLDER / "estimate.py"], capture_output=True, text=True, check=True
+    ).stdout
     assert f"<!-- estimate -->\n{printed}<!-- /estimate -->" in README
 
 

@@ -53,7 +53,8 @@ def table() -> str:
     columns = [hours(peak) for peak in PEAK.values()]
     lines = ["| GPU-hours | " + " | ".join(PEAK) + " |", "|---|" + "--:|" * len(PEAK)]
     lines += [
-        f"| {rows[0][0]} | " + " | ".join(f"{hour:.1f}" for _, hour in rows) + " |" for rows in zip(*columns, strict=True)
+        f"| {rows[0][0]} | " + " | ".join(f"{hour:.1f}" for _, hour in rows) + " |"
+        for rows in zip(*columns, strict=True)
     ]
     return "\n".join(lines) + "\n"
 
