@@ -210,7 +210,7 @@ def main(steering: Steering) -> None:
         )
         print(f"probe of {task}: {time.perf_counter() - start:.0f} s", flush=True)
     text, numbers = report(records, probed, steering.probe_budget)
-    settings |= {"limit": steering.limit, "seconds": round(time.perf_counter() - start, 1)}
+    settings |= {"limit": steering.limit, "seconds_of_last_start": round(time.perf_counter() - start, 1)}
     write_text(steering.out / "steering.json", json.dumps({"settings": settings, **numbers}, indent=1) + "\n")
     write_text(steering.out / "steering.md", text)
     print(text)
