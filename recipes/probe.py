@@ -1,8 +1,9 @@
 """How much of the answer a scorer alone knows: a linear probe on its hidden state, its scores and the mask it keeps.
 
 The language model has no part in it. Controls are the most frequent answer and a scorer of random weights, whose
-hidden state holds what the frozen tower's features say linearly; what a trained scorer has beyond that, it learnt. The
-mask is the one thing of a scorer that reaches the VLM.
+hidden state holds what the frozen tower's features say linearly. A scorer that merely keeps the right tokens has the
+answer too, in their features: only what its hidden state gives beyond `kept` did it work out itself. The mask is the
+one thing of a scorer that reaches the VLM.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
     Returns:
         hidden: (B, 2d) its last hidden state, averaged over all tokens and over those it keeps.
         scores: (B, 2N) a score per place less their mean, then the same from best to worst.
+        kept: (B, D) the VLM's own features, averaged over the tokens kept.
         mask: (B, N) 1 where a token is kept.
     """
     held: list[Tensor] = []
@@ -43,11 +45,15 @@ def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
         hook.remove()
     (hidden,) = held  # (B, N, d)
     mask = policy.greedy(scores, k)
-    kept = (hidden * mask[..., None]).sum(1) / k[:, None]
+
+    def over_kept(tokens: Tensor) -> Tensor:
+        return (tokens * mask[..., None]).sum(1) / k[:, None]
+
     centred = scores - scores.mean(1, keepdim=True)
     return {
-        "hidden": torch.cat([hidden.mean(1), kept], dim=1),
+        "hidden": torch.cat([hidden.mean(1), over_kept(hidden)], dim=1),
         "scores": torch.cat([centred, centred.sort(dim=1, descending=True).values], dim=1),
+        "kept": over_kept(state.visual.float()),
         "mask": mask.float(),
     }
 

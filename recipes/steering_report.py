@@ -148,7 +148,7 @@ def probe_rows(probed: Mapping[str, Mapping[str, float]], records: Sequence[Any]
             row: dict[str, Any] = {"task": task, "scorer": scorer, "majority": percent([found["majority"]])}
             for pruner in ("blind", "full"):
                 row[pruner] = percent([r.right for r in records if r.task == task and r.pruner == pruner])
-            row |= {kind: percent([found[f"{scorer} {kind}"]]) for kind in ("hidden", "scores", "mask")}
+            row |= {kind: percent([found[f"{scorer} {kind}"]]) for kind in ("hidden", "kept", "scores", "mask")}
             rows.append(row)
     return rows
 
@@ -240,9 +240,10 @@ def _moved_text(rows: list[dict[str, Any]], alarms: list[str], other: float | No
 
 def _probe_text(rows: list[dict[str, Any]], budget: str) -> list[str]:
     columns = {"task": "task", "scorer": "scorer", "majority": "majority", "blind": "VLM, blind", "full": "VLM, full"}
-    columns |= {"hidden": "hidden state", "scores": "scores", "mask": "mask"}
+    columns |= {"hidden": "hidden state", "kept": "kept tokens", "scores": "scores", "mask": "mask"}
     told = (
-        f"Accuracy on test items at a budget of {budget}. The control is a scorer of random weights: what it has, the "
-        "frozen tower's features say by themselves."
+        f"Accuracy on test items at a budget of {budget}. Controls: a scorer of random weights, which has what the "
+        "frozen tower's features say by themselves, and `kept tokens`, a probe on the VLM's own features of the tokens "
+        "kept, which has what choosing well gives. The answer itself was learnt where `hidden state` exceeds both."
     )
     return ["## (d) A linear probe on the scorer alone", "", told, "", *table(columns, rows)]
