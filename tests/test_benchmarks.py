@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from grip_vlm import benchmarks
 from grip_vlm.bank import score
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks._exact import exact_match, normalise
-from grip_vlm.scenes import Scene, compose
+from grip_vlm.scenes import Item, Scene, compose
 
 NAMES = benchmarks.composed()
 PUBLISHED = [line.removesuffix(" (published)") for line in benchmarks.described() if not line.endswith(" (composed)")]
@@ -272,6 +273,52 @@ def test_what_a_question_calls_next_to_a_thing_is_the_only_thing_around_it(name,
         item = only(item for item in scene.items if item.name == named)
         kind = "number" if item.kind == "shape" else "shape"
         assert len(beside(scene, item, kind, rows=3)) == 1, (text, scene.items)
+
+
+# ---- evidence --------------------------------------------------------------------------------------------------------
+
+
+def without(scene, gone):
+    """The scene with nothing where these things were; the others keep their place in the list."""
+    nothing = Item("nothing", "", None, 0, 0, 0)
+    return replace(scene, items=[nothing if any(item is other for other in gone) else item for item in scene.items])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_question_is_about_gives_the_answer_by_itself(name):
+    for scene, question in asked(name):
+        others = [item for item in scene.items if not any(item is meant for meant in question.about)]
+        text = question.text.partition(" A ")[0]
+        assert truth(without(scene, others), text) == truth(scene, text), (question, scene.items)
+
+
+@pytest.mark.parametrize("name", ["choice", "diagram", "pointing", "reading"])
+def test_without_any_one_thing_that_a_question_is_about_it_has_no_answer(name):
+    for scene, question in asked(name):
+        assert question.about
+        for item in question.about:
+            with pytest.raises((ValueError, AttributeError)):
+                truth(without(scene, [item]), question.text.partition(" A ")[0])
+
+
+def test_a_question_whether_a_thing_is_there_is_about_it_exactly_where_it_is():
+    for _, question in asked("presence"):
+        assert bool(question.about) == (question.answer == "yes")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scene_behind_an_item_is_the_one_it_shows(name):
+    scene, question = benchmarks.asked(name, "dev", 3)
+    item = items(name)[3]
+    assert (scene.image.tobytes(), question.text, (question.answer,)) == (
+        item.image.tobytes(),
+        item.question,
+        item.answers,
+    )
+    assert all(any(meant is thing for thing in scene.items) for meant in question.about)
+
+
+# ---- balance ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["presence", "perception"])

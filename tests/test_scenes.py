@@ -10,7 +10,7 @@ from grip_vlm.scenes import SPLITS, Item, compose
 from grip_vlm.scenes.compose import GRID, LAYOUTS, PATCH, SIZE
 from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
 from grip_vlm.scenes.pixels import digits
-from pool import DENSE, SHAFT, TIP, dense_labels
+from pool import DENSE, FRAME, SHAFT, TIP, dense_labels
 
 
 def scenes(layout, count=60, crowded=False):
@@ -260,3 +260,11 @@ def test_dense_labels_read_a_number_from_its_first_digit():
 
 def test_an_item_measures_its_centre_in_pixels():
     assert Item("shape", "star", "red", row=3, column=5, width=2).centre == (6 * PATCH, 4 * PATCH)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_item_stands_on_the_patches_that_are_labelled_as_it(layout):
+    for scene in scenes(layout, 20):
+        kinds = dense_labels(scene)[:, 0]
+        shown = sorted(patch for item in scene.items for patch in item.patches)
+        assert shown == [int(i) for i in np.flatnonzero((kinds > 0) & (kinds < FRAME))]

@@ -87,8 +87,8 @@ def grid_sines(width: int) -> Tensor:
     return torch.cat([line.repeat_interleave(GRID, 0), line.repeat(GRID, 1)], dim=1)
 
 
-def build_model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
-    """Vision tower 4 x 128, language model 4 x 192.
+def build_model(vocabulary: int, seed: int, width: int = 192) -> LlavaForConditionalGeneration:
+    """Vision tower 4 x 128, language model 4 x `width`, a multiple of 24 (four heads of even width).
 
     Weights start at 1/sqrt(fan-in), since transformers' 0.02 binds nothing at these widths; patch positions start as
     sines, for at 0.02 they drown in the pixels; keys start as half the queries and rotate slowly, so that attention
@@ -105,8 +105,8 @@ def build_model(vocabulary: int, seed: int) -> LlavaForConditionalGeneration:
         projection_dim=128,
     )
     text = LlamaConfig(
-        hidden_size=192,
-        intermediate_size=512,
+        hidden_size=width,
+        intermediate_size=8 * width // 3,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,

@@ -44,6 +44,8 @@ class Config:
     """packed question tokens per image"""
     few: int = 80
     """visual tokens per image while the language model is trained alone, and for most of the joint stage"""
+    width: int = 192
+    """of the language model, a multiple of 24"""
     seed: int = 0
     save_every: int = 100
 
@@ -312,7 +314,7 @@ def evaluate(model: LlavaForConditionalGeneration, packer: Packer, split: str = 
 def main(config: Config) -> None:
     processor = build_processor()
     tokenizer = processor.tokenizer
-    model = build_model(len(tokenizer), config.seed)
+    model = build_model(len(tokenizer), config.seed, config.width)
     model.set_attn_implementation("sdpa")
     packer = Packer(tokenizer, config.text_length, prefix=2 + 196)
     print(f"composing {config.scenes} scenes", flush=True)

@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 
 from grip_vlm.benchmarks._published import Answered, Published
-from grip_vlm.scenes import Scene, compose
+from grip_vlm.scenes import Item, Scene, compose
 
 __all__ = ["Answered", "Composed", "Example", "Published", "Question"]
-__all__ += ["CROWDED", "composed", "described", "example", "load", "names"]
+__all__ += ["CROWDED", "asked", "composed", "described", "example", "load", "names"]
 
 
 CROWDED = "crowded"  # variant of a composed benchmark: more things and smaller shapes in a scene than in training
@@ -31,6 +31,8 @@ class Question:
 
     text: str
     answer: str
+    about: tuple[Item, ...] = ()
+    """the evidence: what of the scene has to be looked at; nothing where the thing asked about is not there"""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ def load(name: str) -> Composed | Published:
     return cast(Composed, module)
 
 
-def example(name: str, split: str, index: int, seed: int = 0) -> Example:
-    """Item `index` of a composed benchmark's split: its own scene, with one question; the same arguments give the same
-    item.
+def asked(name: str, split: str, index: int, seed: int = 0) -> tuple[Scene, Question]:
+    """Item `index` of a composed benchmark's split, with all that is known of it: its own scene and one question about
+    it; the same arguments give the same item.
 
     Raises:
         ValueError: an unknown benchmark or split, or a published benchmark.
@@ -118,5 +120,11 @@ def example(name: str, split: str, index: int, seed: int = 0) -> Example:
         scene = compose(split, start + 1000 * index + attempt, layout, seed, crowded=name.endswith(f":{CROWDED}"))
         question = benchmark.ask(scene, rng)
         if question is not None:
-            return Example(f"{name}/{split}/{index}", scene.image, question.text, (question.answer,), name)
+            return scene, question
     raise RuntimeError(f"benchmark {name!r} found no question in 1000 scenes")
+
+
+def example(name: str, split: str, index: int, seed: int = 0) -> Example:
+    """Item `index` of a composed benchmark's split, as it is put to a VLM; raises what `asked` does."""
+    scene, question = asked(name, split, index, seed)
+    return Example(f"{name}/{split}/{index}", scene.image, question.text, (question.answer,), name)

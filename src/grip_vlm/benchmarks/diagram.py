@@ -19,5 +19,5 @@ def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
     target = scene.partner(source)
     assert target is not None
     if rng.random() < 0.6:
-        return Question(f"Which label does the {source.name} point to?", target.name)
-    return Question(f"Which shape points to label {target.name}?", source.name)
+        return Question(f"Which label does the {source.name} point to?", target.name, (source, target))
+    return Question(f"Which shape points to label {target.name}?", source.name, (source, target))

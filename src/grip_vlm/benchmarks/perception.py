@@ -35,11 +35,12 @@ def _count(scene: Scene, rng: np.random.Generator) -> Question | None:
     yes = rng.random() < 0.5
     options = right if yes else wrong
     name = options[rng.integers(len(options))]
+    counted = tuple(shape for shape in shapes if name == (shape.colour if by_colour else shape.name))
     what = f"{name} shape" if by_colour else name
     plural = "s" if asked > 1 else ""
     plural = "es" if plural and what == "cross" else plural
     verb = "Is" if asked == 1 else "Are"
-    return Question(f"{verb} there {COUNTS[asked]} {what}{plural}?", "yes" if yes else "no")
+    return Question(f"{verb} there {COUNTS[asked]} {what}{plural}?", "yes" if yes else "no", counted)
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -49,10 +50,10 @@ def _colour(scene: Scene, rng: np.random.Generator) -> Question | None:
         return None
     shape = single[rng.integers(len(single))]
     if rng.random() < 0.5:
-        return Question(f"Is the {shape.name} {shape.colour}?", "yes")
+        return Question(f"Is the {shape.name} {shape.colour}?", "yes", (shape,))
     others = sorted({str(other.colour) for other in scene.of("shape")} - {str(shape.colour)})
     others = others if others and rng.random() < 0.5 else [colour for colour in COLOURS if colour != shape.colour]
-    return Question(f"Is the {shape.name} {others[rng.integers(len(others))]}?", "no")
+    return Question(f"Is the {shape.name} {others[rng.integers(len(others))]}?", "no", (shape,))
 
 
 def _position(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -68,4 +69,4 @@ def _position(scene: Scene, rng: np.random.Generator) -> Question | None:
     low, high = ("left", "right") if across else ("top", "bottom")
     yes = rng.random() < 0.5
     side = low if (offset < 0) == yes else high
-    return Question(f"Is the {shape.colour} {shape.name} in the {side} half?", "yes" if yes else "no")
+    return Question(f"Is the {shape.colour} {shape.name} in the {side} half?", "yes" if yes else "no", (shape,))

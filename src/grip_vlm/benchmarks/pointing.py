@@ -18,5 +18,5 @@ def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
     number = numbers[rng.integers(len(numbers))]
     beside = scene.partner(number)
     if beside is not None and rng.random() < 0.5:
-        return Question(f"What number is next to the {beside.name}?", number.name)
-    return Question(f"What number is in the {number.colour} frame?", number.name)
+        return Question(f"What number is next to the {beside.name}?", number.name, (beside, number))
+    return Question(f"What number is in the {number.colour} frame?", number.name, (number,))

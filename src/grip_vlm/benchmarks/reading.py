@@ -13,4 +13,4 @@ LAYOUTS = ("number",)
 
 def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
     numbers = scene.of("number")
-    return Question("What number is written?", numbers[0].name) if len(numbers) == 1 else None
+    return Question("What number is written?", numbers[0].name, (numbers[0],)) if len(numbers) == 1 else None

@@ -54,6 +54,11 @@ class Item:
         """In pixels."""
         return (self.column + self.width / 2) * PATCH, (self.row + 1) * PATCH
 
+    @property
+    def patches(self) -> list[int]:
+        """The patches it stands on, row by row of the grid, without the frame around a number."""
+        return [row * GRID + self.column + i for row in (self.row, self.row + 1) for i in range(self.width)]
+
 
 @dataclass
 class Scene:

@@ -1,0 +1,116 @@
+"""How much of the answer a scorer alone knows: a linear probe on its hidden state, its scores and the mask it keeps.
+
+The language model has no part in it. Controls are the most frequent answer and a scorer of random weights, whose
+hidden state holds what the frozen tower's features say linearly. A scorer that merely keeps the right tokens has the
+answer too, in their features: only what its hidden state gives beyond `kept` did it work out itself. The mask is the
+one thing of a scorer that reaches the VLM.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grip_vlm import benchmarks, checkpoint, policy
+from grip_vlm.benchmarks import Example
+from grip_vlm.budget import Budget
+from grip_vlm.mdp import State
+from grip_vlm.pruners._scored import Scored
+from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.vlms import FrozenVLM
+
+TASKS = ("presence", "perception", "choice", "diagram")  # their answers come from a small closed set
+RANDOM = "random weights"
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the probe: scikit-learn's C
+Features = dict[str, NDArray[np.float32]]
+
+
+@torch.no_grad()
+def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
+    """What a scorer says about each sample.
+
+    Returns:
+        hidden: (B, 2d) its last hidden state, averaged over all tokens and over those it keeps.
+        scores: (B, 2N) a score per place less their mean, then the same from best to worst.
+        kept: (B, D) the VLM's own features, averaged over the tokens kept.
+        mask: (B, N) 1 where a token is kept.
+    """
+    held: list[Tensor] = []
+    hook = scorer.head.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0]))
+    try:
+        scores = scorer(state, k)  # (B, N)
+    finally:
+        hook.remove()
+    (hidden,) = held  # (B, N, d)
+    mask = policy.greedy(scores, k)
+
+    def over_kept(tokens: Tensor) -> Tensor:
+        return (tokens * mask[..., None]).sum(1) / k[:, None]
+
+    centred = scores - scores.mean(1, keepdim=True)
+    return {
+        "hidden": torch.cat([hidden.mean(1), over_kept(hidden)], dim=1),
+        "scores": torch.cat([centred, centred.sort(dim=1, descending=True).values], dim=1),
+        "kept": over_kept(state.visual.float()),
+        "mask": mask.float(),
+    }
+
+
+def features(
+    vlm: FrozenVLM, scorers: Mapping[str, Scorer], examples: Sequence[Example], budget: Budget, size: int = 100
+) -> dict[str, Features]:
+    """Scorer -> what it says about every example; the vision tower runs once for all scorers."""
+    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in scorers}
+    for start in range(0, len(examples), size):
+        part = examples[start : start + size]
+        state = vlm.encode(vlm.inputs([e.image for e in part], [e.question for e in part])).state
+        k = torch.tensor([budget.k(int(n)) for n in state.counts], device=vlm.device)
+        for name, scorer in scorers.items():
+            parts[name].append(outputs(scorer, state, k))
+    return {
+        name: {kind: torch.cat([part[kind] for part in found]).cpu().numpy() for kind in found[0]}
+        for name, found in parts.items()
+    }
+
+
+def accuracy(train: NDArray[np.float32], told: Sequence[str], test: NDArray[np.float32], truth: Sequence[str]) -> float:
+    """Share of test answers that a logistic regression on the train rows gets right; its strength is chosen on the last
+    quarter of them."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def fitted(strength: float, upto: int):  # type: ignore[no-untyped-def]
+        # Places that are never kept have no spread: the scaler leaves them as they are.
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300))
+        return model.fit(train[:upto], list(told[:upto]))
+
+    split = len(told) * 3 // 4
+    held = [fitted(strength, split).score(train[split:], list(told[split:])) for strength in STRENGTHS]
+    best = STRENGTHS[int(np.argmax(held))]  # of equals the least flexible
+    return float(fitted(best, len(told)).score(test, list(truth)))
+
+
+def majority(told: Sequence[str], truth: Sequence[str]) -> float:
+    """Share of test answers that are the most frequent train answer."""
+    return float(np.mean([answer == max(sorted(set(told)), key=list(told).count) for answer in truth]))
+
+
+def probe_task(
+    vlm: FrozenVLM, pruners: Mapping[str, Scored], task: str, budget: Budget, train: int, test: int
+) -> dict[str, float]:
+    """Accuracy of every probe on the test items of a task: "majority", and "SCORER KIND" for each kind of `outputs`."""
+    torch.manual_seed(0)
+    scorers = {RANDOM: Scorer(ScorerConfig(dim=vlm.dim)).eval().to(vlm.device)}
+    scorers |= {name: checkpoint.load(pruner.folder, vlm).to(vlm.device) for name, pruner in pruners.items()}
+    learnt, asked = ([benchmarks.example(task, s, i) for i in range(n)] for s, n in (("train", train), ("test", test)))
+    told, truth = [e.answers[0] for e in learnt], [e.answers[0] for e in asked]
+    known, new = features(vlm, scorers, learnt, budget), features(vlm, scorers, asked, budget)
+    found = {
+        f"{name} {kind}": accuracy(known[name][kind], told, new[name][kind], truth)
+        for name in scorers
+        for kind in known[name]
+    }
+    return {"majority": majority(told, truth), **found}
