@@ -2,8 +2,8 @@
 
 Four layouts: `objects` (shapes), `number` (one long number among shapes), `signs` (framed numbers, each beside its own
 shape) and `diagram` (shapes with arrows to letter labels). Any of them may be crowded: more things, closer to each
-other, and smaller shapes than anything was trained on. Digits and letters keep their size: the shipped VLM reads none that
-are smaller (docs/log.md).
+other, and smaller shapes than anything was trained on. Digits and letters keep their size: the shipped VLM reads none
+that are smaller.
 """
 
 import math
