@@ -57,7 +57,7 @@ STAGES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 NAMES = (*ABLATIONS, "transfer", "crowded")
 UNTRAINED = ("full", "random", "cls_attention", "divprune")
-BUDGETS = ("0.02", "0.05", "0.1")
+BUDGETS = ("0.01", "0.02", "0.05", "0.1")
 
 
 @dataclass(frozen=True)
