@@ -160,7 +160,8 @@ def main(compare: Compare) -> None:
             if name.startswith("grip"):
                 budgets = (settings["budget"],) if "budget" in settings else BUDGETS
                 variants += ours.test({name: pruners.load("grip", scorer=ours.scorer(name, seed))}, seed, budgets)
-    write(variants, compare.out / "variants")
+    if variants:
+        write(variants, compare.out / "variants")
     write_text(compare.out / "training.json", json.dumps(ours.trained, indent=2) + "\n")
 
 
