@@ -16,10 +16,8 @@ and six times 6000 images to encode), 10 for `crowded`; 150 in all. Like compare
 writes what it has whenever a name is done.
 """
 
-import gzip
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,10 @@ import tyro
 
 from compare import PLAN, Compare, Field, encoder
 from grip_vlm import benchmarks, pareto, pruners, vlms
-from grip_vlm.files import write_bytes, write_text
+from grip_vlm.files import write_text
+from grip_vlm.pareto.tables import Table, markdown
 from grip_vlm.pruners import Pruner
-from grip_vlm.rows import Row
+from grip_vlm.rows import Row, write_packed
 
 STAGE1, GRIP = PLAN["stage1"][1], PLAN["grip"][1]
 TASKS = benchmarks.composed()
@@ -117,15 +116,15 @@ def grip(ours: Field, name: str, seed: int) -> Pruner:
 
 def write(rows: list[Row], crowded: list[Row], trained: dict[str, dict[str, Any]], out: Path) -> None:
     """All rows, and three tables: the test items, the crowded ones, and what the trainings took."""
-    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows + crowded)
-    write_bytes(out.with_suffix(".jsonl.gz"), gzip.compress(lines.encode(), mtime=0))
+    write_packed(out.with_suffix(".jsonl.gz"), rows + crowded)
     text = f"# Test items\n\n{pareto.table(rows)}"
     if crowded:
         text += f"\n# Crowded test items\n\n{pareto.table(crowded)}"
-    text += "\n# Trainings\n\n| scorer and seed | steps | seconds | dev | best step |\n|---|--:|--:|--:|--:|\n"
-    for name, told in trained.items():
-        dev = f"{100 * told['dev']:.1f}"
-        text += f"| {name} | {told['steps']} | {told['seconds']:.0f} | {dev} | {told['best_step']} |\n"
+    took = [
+        [name, f"{of['steps']}", f"{of['seconds']:.0f}", f"{100 * of['dev']:.1f}", f"{of['best_step']}"]
+        for name, of in trained.items()
+    ]
+    text += f"\n# Trainings\n\n{markdown(Table(['scorer and seed', 'steps', 'seconds', 'dev', 'best step'], took))}"
     write_text(out.with_suffix(".md"), text)
     print(text)
 

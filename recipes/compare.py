@@ -7,10 +7,9 @@ results/README.md. Equal compute: the steps in PLAN take every method about the 
 really took are written to OUT/training.json.
 """
 
-import gzip
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ from grip_vlm import benchmarks, checkpoint, pareto, ppo, pruners, vlms
 from grip_vlm.bank import Bank
 from grip_vlm.budget import Budget
 from grip_vlm.evaluate import evaluate
-from grip_vlm.files import write_bytes, write_text
+from grip_vlm.files import write_text
 from grip_vlm.grpo import GRPOConfig, train
 from grip_vlm.pruners import Pruner
-from grip_vlm.rows import Row
+from grip_vlm.rows import Row, write_packed
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.training import RunConfig, banks
 from grip_vlm.vlms import FrozenVLM
@@ -140,8 +139,7 @@ def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Ban
 def write(rows: list[Row], out: Path) -> None:
     """Rows as `out`.jsonl.gz, what they say as a report in the folder `out`; the rows' clocks, read beside other work,
     are left out of it (recipes/speed.py measures time)."""
-    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-    write_bytes(out.with_suffix(".jsonl.gz"), gzip.compress(lines.encode(), mtime=0))
+    write_packed(out.with_suffix(".jsonl.gz"), rows)
     print(pareto.report(pareto.measure(rows, timed=False), out))
 
 

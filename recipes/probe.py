@@ -66,7 +66,7 @@ def features(
     for start in range(0, len(examples), size):
         part = examples[start : start + size]
         state = vlm.encode(vlm.inputs([e.image for e in part], [e.question for e in part])).state
-        k = torch.tensor([budget.k(int(n)) for n in state.counts], device=vlm.device)
+        k = budget.each(state.counts)
         for name, scorer in scorers.items():
             parts[name].append(outputs(scorer, state, k))
     return {

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
 
 from grip_vlm import benchmarks, pruners, vlms
@@ -128,7 +127,7 @@ def measure(
     for seed, name, pruner in methods:
         for _, budget in jobs([name], budgets):
             wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
-            k = torch.tensor([wanted.k(int(n)) for n in own.state.counts], device=vlm.device)
+            k = wanted.each(own.state.counts)
             action, there = pruner.select(vlm, own, k), pruner.select(vlm, moved, k)
             said = say(vlm, own, action)
             right, right_moved = rights(said), rights(say(vlm, moved, action))

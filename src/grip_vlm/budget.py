@@ -4,6 +4,10 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RULE = "a budget is a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
 
@@ -58,6 +62,11 @@ class Budget:
             return min(self.tokens, n)
         assert self.fraction is not None
         return max(1, math.floor(self.fraction * n + Fraction(1, 2)))
+
+    def each(self, counts: "Tensor") -> "Tensor":
+        """`k` of every count, (B,), as integers on their device."""
+        k: Tensor = counts.new_tensor([self.k(int(n)) for n in counts])
+        return k
 
     def __str__(self) -> str:
         """Text that `parse` reads back as the same budget: "64", "0.1", "1.0"."""

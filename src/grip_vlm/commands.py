@@ -88,17 +88,23 @@ class Warmup:
         print(f"scorer written to {self.config.out}")
 
 
-@dataclass(frozen=True)
-class Train:
-    """Stage 2: GRPO against the frozen VLM, from a warm-up's scorer."""
+@dataclass(frozen=True, kw_only=True)
+class _FromScorer:
+    """What training that starts from a scorer is told besides its settings."""
 
-    config: tyro.conf.OmitArgPrefixes[GRPOConfig]
     init: str
     """folder of the scorer to start from"""
     vlm: str = "tiny-llava"
     """a shipped one, a checkpoint folder or a hub id"""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """precision of the VLM's weights; auto takes the checkpoint's own"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(_FromScorer):
+    """Stage 2: GRPO against the frozen VLM, from a warm-up's scorer."""
+
+    config: tyro.conf.OmitArgPrefixes[GRPOConfig]
 
     def run(self) -> None:
         from grip_vlm.grpo import train
@@ -106,17 +112,11 @@ class Train:
         _train(self, train)
 
 
-@dataclass(frozen=True)
-class PPO:
+@dataclass(frozen=True, kw_only=True)
+class PPO(_FromScorer):
     """The TPRL-like rival: PPO against the frozen VLM, from the scorer of `warmup --imitation bernoulli`."""
 
     config: tyro.conf.OmitArgPrefixes[PPOConfig]
-    init: str
-    """folder of the scorer to start from"""
-    vlm: str = "tiny-llava"
-    """a shipped one, a checkpoint folder or a hub id"""
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """precision of the VLM's weights; auto takes the checkpoint's own"""
 
     def run(self) -> None:
         from grip_vlm.ppo import train

@@ -111,7 +111,7 @@ def _answer(vlm: FrozenVLM, name: str, pruner: Pruner, items: Items, seen: _Seen
     start = time.perf_counter()
     counts = encoded.state.counts
     wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
-    k = torch.tensor([wanted.k(int(n)) for n in counts], device=vlm.device)
+    k = wanted.each(counts)
     said = pruner.respond(vlm, encoded, k, items.max_new_tokens)
     vlm.synchronize()
     seconds = (seen.seconds + time.perf_counter() - start) / len(examples)

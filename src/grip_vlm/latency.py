@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
@@ -49,7 +48,7 @@ def measure(
             _, pruner, budget = jobs[at]
             start = time.perf_counter()
             encoded = vlm.encode(inputs)
-            k = torch.tensor([budget.k(int(n)) for n in encoded.state.counts], device=vlm.device)
+            k = budget.each(encoded.state.counts)
             pruner.respond(vlm, encoded, k, max_new_tokens=new_tokens, min_new_tokens=new_tokens)
             vlm.synchronize()
             if round_:

@@ -5,8 +5,10 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from grip_vlm.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ def read(path: Path) -> tuple[list[Row], int]:
             break
         good += len(line)
     return rows, good
+
+
+def write_packed(path: Path, rows: Sequence[Row]) -> None:
+    """All of them, compressed; the same rows give the same bytes."""
+    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
+    write_bytes(path, gzip.compress(lines.encode(), mtime=0))
 
 
 def repair(path: Path) -> list[Row]:

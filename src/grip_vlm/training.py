@@ -76,7 +76,7 @@ class RunConfig:
         """One budget per question, log-uniform in [low, high], (B,)."""
         if self.budget:
             fixed = Budget.parse(self.budget)
-            return torch.tensor([fixed.k(int(n)) for n in counts], device=counts.device)
+            return fixed.each(counts)
         drawn = np.exp(rng.uniform(math.log(self.low), math.log(self.high), len(counts)))
         fraction = torch.from_numpy(drawn).to(counts.device)
         return (fraction * counts + 0.5).long().clamp(min=1).minimum(counts)
@@ -289,6 +289,6 @@ def dev_score(vlm: FrozenVLM, scorer: Scorer, dev: Bank, budgets: Sequence[str |
         batch = dev.batch(range(start, min(len(dev), start + size)))
         state = batch.encoded.state
         for budget in map(Budget.parse, budgets):
-            k = torch.tensor([budget.k(int(n)) for n in state.counts], device=vlm.device)
+            k = budget.each(state.counts)
             right.append(teacher_forced(vlm, batch, policy.greedy(scorer(state, k), k)).exact)
     return float(torch.cat(right).mean())

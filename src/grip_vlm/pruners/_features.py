@@ -22,9 +22,9 @@ def samples(state: State, k: Tensor) -> Iterator[tuple[int, Tensor, Tensor, int]
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """(n, D), (m, D) -> (n, m); a vector of zeros has cosine 0 with all."""
+    """(n, D), (m, D) -> (n, m) in float32; a vector of zeros has cosine 0 with all."""
     normalize = torch.nn.functional.normalize
-    return normalize(a, dim=-1) @ normalize(b, dim=-1).T
+    return normalize(a.float(), dim=-1) @ normalize(b.float(), dim=-1).T
 
 
 def relevance(visual: Tensor, question: Tensor) -> Tensor:

@@ -1,9 +1,27 @@
 """Bipartite soft matching down to exactly k tokens: the most alike pairs become their mean, round after round."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from grip_vlm.pruners._features import cosines
+from grip_vlm.mdp import Action
+from grip_vlm.pruners._features import cosines, samples
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import Encoded
+
+
+def action(encoded: "Encoded", k: Tensor, choose: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]) -> Action:
+    """Each sample as `choose` leaves it: (n, D) tokens, (m, D) question, how many to keep -> what `merge` returns."""
+    mask = torch.zeros_like(encoded.state.visual_mask)  # (B, N)
+    features = encoded.prompt.visual.clone()  # (B, N, D)
+    for row, visual, question, keep in samples(encoded.state, k):
+        at, merged = choose(visual, question, keep)
+        mask[row, at] = True
+        features[row, at] = merged.to(features.dtype)
+    return Action(mask, features)
 
 
 def merge(visual: Tensor, k: int) -> tuple[Tensor, Tensor]:

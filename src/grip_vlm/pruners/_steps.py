@@ -1,18 +1,12 @@
-"""Steps that several methods choose by: the highest scores, cosines, and a budget shared among groups."""
+"""Steps that several methods choose by: the highest scores, and a budget shared among groups."""
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def top(scores: Tensor, k: int) -> Tensor:
     """The k highest of (n,) scores, highest first, ties to the lower index; (k,) indices."""
     return scores.argsort(descending=True, stable=True)[:k]
-
-
-def cosines(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine of every row of (n, C) with every row of (m, C), in float32; (n, m)."""
-    return F.normalize(x.float(), dim=-1) @ F.normalize(y.float(), dim=-1).T
 
 
 def allot(weights: Tensor, sizes: Tensor, k: int) -> list[int]:

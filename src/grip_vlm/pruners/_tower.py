@@ -6,6 +6,7 @@ the layer of `vision_feature_layer` (the last but one of CLIP in LLaVA-1.5), and
 Letters: T runs of the tower (one per image or tile), n patches in each, c = 1 with a CLS token and else 0, C its width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,10 @@ class Tower:
     def most(self, k: Tensor) -> list[int]:
         """How many patches to choose in every sample: k, or all where newline tokens must make up the rest."""
         return [min(keep, len(patches)) for keep, patches in zip(k.tolist(), self.patches, strict=True)]
+
+    def samples(self, k: Tensor) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """(attention of CLS (n_b,), features (n_b, C), patches to choose) of every sample."""
+        return zip(self.split(self.cls_attention()), self.split(self.features), self.most(k), strict=True)
 
     def action(self, chosen: list[Tensor], k: Tensor, merged: list[Tensor] | None = None) -> Action:
         """Keep what was chosen, and newline tokens where k (B,) is more than the patches there are.

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
-from grip_vlm.pruners._steps import allot, cosines, top
+from grip_vlm.pruners._features import cosines
+from grip_vlm.pruners._steps import allot, top
 from grip_vlm.pruners._tower import look
 from grip_vlm.pruners._untrained import Untrained
 
@@ -29,8 +30,7 @@ class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         tower = look(vlm, encoded, "holov", needs_cls=True)
-        samples = zip(tower.split(tower.cls_attention()), tower.split(tower.features), tower.most(k), strict=True)
-        return tower.action([holistic(attention, x, keep) for attention, x, keep in samples], k)
+        return tower.action([holistic(attention, x, keep) for attention, x, keep in tower.samples(k)], k)
 
 
 def holistic(attention: Tensor, features: Tensor, k: int) -> Tensor:

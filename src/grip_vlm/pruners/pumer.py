@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
-from grip_vlm.pruners._features import relevance, samples
-from grip_vlm.pruners._merging import merge
+from grip_vlm.pruners._features import relevance
+from grip_vlm.pruners._merging import action, merge
 from grip_vlm.pruners._untrained import Untrained
 
 if TYPE_CHECKING:
@@ -30,13 +30,9 @@ if TYPE_CHECKING:
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        mask = torch.zeros_like(encoded.state.visual_mask)
-        features = encoded.prompt.visual.clone()
-        for row, visual, question, keep in samples(encoded.state, k):
-            at, merged = prune_and_merge(visual, relevance(visual, question), keep)
-            mask[row, at] = True
-            features[row, at] = merged.to(features.dtype)
-        return Action(mask, features)
+        return action(
+            encoded, k, lambda visual, question, keep: prune_and_merge(visual, relevance(visual, question), keep)
+        )
 
 
 def prune_and_merge(visual: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
-from grip_vlm.pruners._features import samples
-from grip_vlm.pruners._merging import merge
+from grip_vlm.pruners._merging import action, merge
 from grip_vlm.pruners._untrained import Untrained
 
 if TYPE_CHECKING:
@@ -23,10 +22,4 @@ if TYPE_CHECKING:
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        mask = torch.zeros_like(encoded.state.visual_mask)
-        features = encoded.prompt.visual.clone()
-        for row, visual, _, keep in samples(encoded.state, k):
-            at, merged = merge(visual, keep)
-            mask[row, at] = True
-            features[row, at] = merged.to(features.dtype)
-        return Action(mask, features)
+        return action(encoded, k, lambda visual, _, keep: merge(visual, keep))

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
-from grip_vlm.pruners._steps import cosines, top
+from grip_vlm.pruners._features import cosines
+from grip_vlm.pruners._steps import top
 from grip_vlm.pruners._tower import look
 from grip_vlm.pruners._untrained import Untrained
 

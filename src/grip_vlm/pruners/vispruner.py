@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
-from grip_vlm.pruners._steps import cosines, top
+from grip_vlm.pruners._features import cosines
+from grip_vlm.pruners._steps import top
 from grip_vlm.pruners._tower import look
 from grip_vlm.pruners._untrained import Untrained
 
@@ -28,8 +29,7 @@ class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         tower = look(vlm, encoded, "vispruner", needs_cls=True)
-        samples = zip(tower.split(tower.cls_attention()), tower.split(tower.features), tower.most(k), strict=True)
-        return tower.action([halves(attention, x, keep) for attention, x, keep in samples], k)
+        return tower.action([halves(attention, x, keep) for attention, x, keep in tower.samples(k)], k)
 
 
 def halves(attention: Tensor, features: Tensor, k: int) -> Tensor:

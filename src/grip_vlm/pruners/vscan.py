@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from grip_vlm import policy
 from grip_vlm.mdp import Action
+from grip_vlm.pruners._features import cosines
 from grip_vlm.pruners._inside import Inside
 from grip_vlm.pruners._tower import look
 
@@ -63,9 +63,8 @@ def both(shallow: Tensor, deep: Tensor, window: Tensor, k: int) -> Tensor:
 
 def merged(features: Tensor, kept: Tensor) -> Tensor:
     """(n, D) with each token that is not kept averaged into the kept one of the highest cosine."""
-    unit = F.normalize(features.float(), dim=-1)
-    into = kept.nonzero()[:, 0][(unit @ unit[kept].mT).argmax(1)]  # (n,)
+    into = kept.nonzero()[:, 0][cosines(features, features[kept]).argmax(1)]  # (n,)
     into = torch.where(kept, torch.arange(len(kept), device=kept.device), into)
-    total = torch.zeros_like(unit).index_add(0, into, features.float())
+    total = torch.zeros_like(features, dtype=torch.float32).index_add(0, into, features.float())
     size = torch.bincount(into, minlength=len(kept)).clamp(min=1)
     return (total / size[:, None]).to(features)
