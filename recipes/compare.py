@@ -34,11 +34,11 @@ from grip_vlm.warmup import WarmupConfig, warmup
 # "" is stage 1 of a new scorer, "fresh" is stage 2 of a new scorer.
 PLAN: dict[str, tuple[str, dict[str, Any]]] = {
     "stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98}),
-    "grip": ("stage1", {"steps": 120}),
-    "grip_like": ("stage1", {"steps": 165, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce", "reward": "exact"}),
+    "grip": ("stage1", {"steps": 200}),
+    "grip_like": ("stage1", {"steps": 215, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce", "reward": "exact"}),
     "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
-    "soft_topk": ("", {"steps": 340, "attention_share": 0.0}),
-    "st_gumbel": ("", {"steps": 370, "attention_share": 0.0, "relaxation": "st_gumbel"}),
+    "soft_topk": ("", {"steps": 390, "attention_share": 0.0}),
+    "st_gumbel": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "st_gumbel"}),
     "dynamicvit": ("", {"steps": 300, "attention_share": 0.0, "relaxation": "dynamicvit"}),
     "noise_gate": ("", {"steps": 320, "attention_share": 0.0, "relaxation": "noise_gate"}),
     "attention_distill": ("", {"steps": 2500, "looked": 4800, "attention_share": 1.0, "imitation": "distribution"}),
@@ -47,10 +47,9 @@ PLAN: dict[str, tuple[str, dict[str, Any]]] = {
 }
 # What the one scorer for all budgets, trained with labels, is held against.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"grip only {budget}": ("stage1", {"steps": 120, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
-    "grip undiscounted": ("stage1", {"steps": 120, "aversion": 0.0}),
+    **{f"grip only {budget}": ("stage1", {"steps": 200, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
     "label-free stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98, "label_free": True}),
-    "grip label-free": ("label-free stage1", {"steps": 120, "label_free": True}),
+    "grip label-free": ("label-free stage1", {"steps": 200, "label_free": True}),
 }
 UNTRAINED = (
     *("full", "blind", "random", "uniform", "downsample", "cls_attention", "fopru_rank", "fopru_row", "visionzip"),
@@ -60,7 +59,7 @@ UNTRAINED = (
 # In four layers these let every token pass the first one, so that half is the only budget they can meet.
 INSIDE = ("fastv", "pyramiddrop", "sparsevlm")
 BUDGETS = ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5")
-SHAPE = ("aversion", "blind_to")  # settings of the scorer itself; the others are its training's
+SHAPE = ("blind_to",)  # settings of the scorer itself; the others are its training's
 
 
 @dataclass(frozen=True)

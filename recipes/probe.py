@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grip_vlm import benchmarks, checkpoint, policy
+from grip_vlm import benchmarks, checkpoint, sequential
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import State
@@ -40,16 +40,17 @@ def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
     held: list[Tensor] = []
     hook = scorer.head.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0]))
     try:
-        scores = scorer(state, k)  # (B, N)
+        scores = scorer(state, k)
     finally:
         hook.remove()
     (hidden,) = held  # (B, N, d)
-    mask = policy.greedy(scores, k)
+    mask = sequential.choose(scorer, state, k)
 
     def over_kept(tokens: Tensor) -> Tensor:
         return (tokens * mask[..., None]).sum(1) / k[:, None]
 
-    centred = scores - scores.mean(1, keepdim=True)
+    value = sequential.discounted(scores)  # (B, N)
+    centred = value - value.mean(1, keepdim=True)
     return {
         "hidden": torch.cat([hidden.mean(1), over_kept(hidden)], dim=1),
         "scores": torch.cat([centred, centred.sort(dim=1, descending=True).values], dim=1),

@@ -12,14 +12,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from rooms before it.
 ORDER = [
     ["files", "rows", "resume", "budget", "mdp", "scenes", "draw"],
-    ["benchmarks", "policy", "plackett_luce", "bernoulli", "scorer", "sequence", "inside"],
-    ["summary"],
+    ["benchmarks", "policy", "plackett_luce", "bernoulli", "scorer", "sequence", "inside", "exploration"],
+    ["summary", "sequential"],
     ["pareto"],
     ["checkpoint", "vlms", "data", "tables", "items"],
     ["pruners", "bank"],
     ["rewards", "relaxation", "keep_drop", "noise_gate", "evaluate", "latency"],
     ["training", "cost"],
-    ["warmup", "focus", "grpo", "ppo"],
+    ["focus"],
+    ["advantage"],
+    ["warmup", "grpo_sets", "grpo_ordered", "grpo", "ppo"],
     ["commands"],
     ["cli", "integrations"],
 ]

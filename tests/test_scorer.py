@@ -1,4 +1,4 @@
-"""One score per visual token, whatever the padding, the number of tokens, the question, the images or the precision."""
+"""What a scorer says of every visual token, whatever the padding, the number of tokens, the images or the precision."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grip_vlm import policy
+from grip_vlm import sequential
 from grip_vlm.mdp import State
-from grip_vlm.scorer import Scorer, ScorerConfig, redundancy
+from grip_vlm.scorer import Scorer, ScorerConfig
 
 DIM = 24
 
@@ -49,18 +49,18 @@ def stacked(*states):
     return State(*(torch.cat(tensors) for tensors in zip(*(vars(s).values() for s in states), strict=True)))
 
 
-def seen(scorer, state):
-    """The tokens in the scorer's own width, before places and mixing."""
-    return scorer.visual(scorer.visual_norm(state.visual))
-
-
 def k_of(*k):
     return torch.tensor(k)
 
 
+def importance(scorer, state, *k):
+    """(B, N)"""
+    return scorer(state, k_of(*k)).importance
+
+
 @pytest.mark.parametrize("n", [1, 4, 49, 256])
 def test_every_token_gets_a_finite_score_of_its_own(scorer, n):
-    scores = scorer(a_state(2, n), k_of(1, 1))
+    scores = importance(scorer, a_state(2, n), 1, 1)
     assert scores.shape == (2, n)
     assert scores.dtype == torch.float32
     assert torch.isfinite(scores).all()
@@ -68,36 +68,37 @@ def test_every_token_gets_a_finite_score_of_its_own(scorer, n):
 
 
 def test_padding_has_a_score_that_is_never_chosen(scorer):
-    scores = scorer(padded(a_state(n=6), 10, 5), k_of(6))
+    state = padded(a_state(n=6), 10, 5)
+    scores = importance(scorer, state, 6)
     assert torch.isfinite(scores[0, :6]).all()
     assert (scores[0, 6:] == -torch.inf).all()
-    assert policy.greedy(scores, k_of(6))[0].tolist() == [True] * 6 + [False] * 4
+    assert sequential.greedy(scorer(state, k_of(6)), k_of(6))[0].tolist() == [True] * 6 + [False] * 4
 
 
 def test_a_padded_batch_equals_single_runs(scorer):
     one, two, three = a_state(n=9, m=3), a_state(n=16, m=7, seed=1), a_state(n=4, m=0, seed=2)
-    together = scorer(stacked(*(padded(state, 16, 7) for state in (one, two, three))), k_of(2, 5, 1))
+    together = importance(scorer, stacked(*(padded(state, 16, 7) for state in (one, two, three))), 2, 5, 1)
     for row, (state, k) in enumerate([(one, 2), (two, 5), (three, 1)]):
-        alone = scorer(state, k_of(k))[0]
+        alone = importance(scorer, state, k)[0]
         torch.testing.assert_close(together[row, : len(alone)], alone, atol=1e-5, rtol=0)
 
 
 def test_a_question_of_no_tokens_equals_one_that_is_all_padding(scorer):
-    none = scorer(a_state(m=0), k_of(4))
-    masked = scorer(padded(a_state(m=0), 16, 6), k_of(4))
+    none = importance(scorer, a_state(m=0), 4)
+    masked = importance(scorer, padded(a_state(m=0), 16, 6), 4)
     assert torch.isfinite(none).all()
     torch.testing.assert_close(masked, none, atol=1e-6, rtol=0)
 
 
 def test_a_question_that_is_all_padding_has_finite_gradients(scorer):
-    scorer(padded(a_state(m=0), 16, 6), k_of(4)).square().sum().backward()
+    importance(scorer, padded(a_state(m=0), 16, 6), 4).square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in scorer.parameters() if p.grad is not None)
 
 
 def test_the_question_changes_what_matters(scorer):
     state = a_state()
     other = replace(state, question=a_state(seed=1).question)
-    assert order_differs(scorer(state, k_of(4)), scorer(other, k_of(4)))
+    assert order_differs(importance(scorer, state, 4), importance(scorer, other, 4))
 
 
 def blinded(scorer, to):
@@ -112,14 +113,14 @@ def blinded(scorer, to):
 @pytest.mark.parametrize(("to", "same"), [("nothing", False), ("budget", True), ("question", False)])
 def test_the_scores_of_a_budget_blind_scorer_alone_are_the_same_for_every_budget(scorer, to, same):
     scorer = blinded(scorer, to)
-    assert torch.equal(scorer(a_state(), k_of(1)), scorer(a_state(), k_of(9))) == same
+    assert torch.equal(importance(scorer, a_state(), 1), importance(scorer, a_state(), 9)) == same
 
 
 @pytest.mark.parametrize(("to", "same"), [("nothing", False), ("budget", False), ("question", True)])
 def test_the_scores_of_a_question_blind_scorer_alone_are_the_same_for_every_question(scorer, to, same):
     scorer, other = blinded(scorer, to), a_state(m=7, seed=1)
     asked = replace(a_state(), question=other.question, question_mask=other.question_mask)
-    assert torch.equal(scorer(a_state(), k_of(4)), scorer(asked, k_of(4))) == same
+    assert torch.equal(importance(scorer, a_state(), 4), importance(scorer, asked, 4)) == same
 
 
 def test_a_scorer_is_blind_to_what_there_is():
@@ -129,20 +130,22 @@ def test_a_scorer_is_blind_to_what_there_is():
 
 def test_the_order_of_the_question_matters(scorer):
     state = a_state()
-    assert not torch.allclose(scorer(state, k_of(4)), scorer(replace(state, question=state.question.flip(1)), k_of(4)))
+    assert not torch.allclose(
+        importance(scorer, state, 4), importance(scorer, replace(state, question=state.question.flip(1)), 4)
+    )
 
 
 def test_the_place_of_a_token_matters(scorer):
     state = a_state()
-    moved = scorer(replace(state, places=state.places.flip(1)), k_of(4))
-    assert order_differs(scorer(state, k_of(4)), moved)
+    moved = importance(scorer, replace(state, places=state.places.flip(1)), 4)
+    assert order_differs(importance(scorer, state, 4), moved)
 
 
 def test_a_token_is_scored_in_the_light_of_the_others(scorer):
     state = a_state()
     visual = state.visual.clone()
     visual[0, 9] = -visual[0, 9]
-    assert abs(scorer(replace(state, visual=visual), k_of(4))[0, 0] - scorer(state, k_of(4))[0, 0]) > 1e-5
+    assert abs(importance(scorer, replace(state, visual=visual), 4)[0, 0] - importance(scorer, state, 4)[0, 0]) > 1e-5
 
 
 def order_differs(one, two):
@@ -159,29 +162,44 @@ def test_reordering_tokens_with_their_places_reorders_their_scores(scorer):
         places=state.places[:, order],
         image=state.image[:, order],
     )
-    torch.testing.assert_close(scorer(shuffled, k_of(4)), scorer(state, k_of(4))[:, order], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        importance(scorer, shuffled, 4), importance(scorer, state, 4)[:, order], atol=1e-5, rtol=0
+    )
 
 
 def test_an_untrained_scorer_ranks_alike_for_every_budget(scorer):
     state = a_state(n=128)
-    assert torch.equal(scorer(state, k_of(4)), scorer(state, k_of(100)))
+    assert torch.equal(importance(scorer, state, 4), importance(scorer, state, 100))
 
 
 def test_one_step_of_training_can_make_the_budget_matter(scorer):
     state = a_state(n=128)
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=1e-3)
-    (scorer(state, k_of(4))[0, 0] - scorer(state, k_of(100))[0, 0]).backward()
+    (importance(scorer, state, 4)[0, 0] - importance(scorer, state, 100)[0, 0]).backward()
     optimizer.step()
-    assert order_differs(scorer(state, k_of(4)), scorer(state, k_of(100)))
+    assert order_differs(importance(scorer, state, 4), importance(scorer, state, 100))
 
 
 def test_every_weight_is_trained(scorer):
     state = a_state(n=128)
     for block in scorer.blocks:  # while the modulation is zero, what feeds it has no gradient
         torch.nn.init.normal_(block.modulation.weight, std=0.1)
-    (scorer(state, k_of(4)) * torch.randn(1, 128, generator=torch.Generator().manual_seed(0))).sum().backward()
+    scores, generator = scorer(state, k_of(4)), torch.Generator().manual_seed(0)
+    sum((part * torch.randn(part.shape, generator=generator)).sum() for part in scores).backward()
     dead = {name for name, p in scorer.named_parameters() if p.grad is None or not p.grad.any()}
     assert not {name for name in dead if not name.endswith("key.bias")}  # the softmax cancels a bias of all keys
+
+
+def test_an_untrained_scorer_averts_every_repetition_alike(scorer):
+    assert torch.equal(scorer(a_state(), k_of(4)).aversion, torch.full((1, 16), 4.0))
+    scorer.config = replace(scorer.config, aversion=0.0)
+    assert not scorer(a_state(), k_of(4)).aversion.any()
+
+
+def test_keys_are_unit_vectors_and_before_training_the_tokens_as_projected(scorer):
+    state = a_state()
+    projected = scorer.visual(scorer.visual_norm(state.visual))
+    torch.testing.assert_close(scorer(state, k_of(4)).keys, F.normalize(projected, dim=-1))
 
 
 def test_two_images_in_one_sample_are_scored_together(scorer):
@@ -194,15 +212,15 @@ def test_two_images_in_one_sample_are_scored_together(scorer):
         question=left.question,
         question_mask=left.question_mask,
     )
-    scores = scorer(both, k_of(5))
+    scores = importance(scorer, both, 5)
     assert torch.isfinite(scores).all()
-    assert not torch.allclose(scores[:, :9], scorer(left, k_of(5)))
+    assert not torch.allclose(scores[:, :9], importance(scorer, left, 5))
 
 
 def test_half_precision_weights_give_nearly_the_same_scores(scorer):
     state = a_state(n=64)
-    exact = scorer(state, k_of(8), discount=False).detach()
-    half = scorer.to(torch.bfloat16)(state, k_of(8), discount=False).detach()
+    exact = importance(scorer, state, 8).detach()
+    half = importance(scorer.to(torch.bfloat16), state, 8).detach()
     assert half.dtype == torch.float32
     assert float(torch.corrcoef(torch.stack([exact[0], half[0]]))[0, 1]) > 0.98
 
@@ -211,14 +229,14 @@ def test_half_precision_weights_give_nearly_the_same_scores(scorer):
 def test_tokens_may_come_in_the_precision_of_the_vlm(scorer, kind):
     state = a_state()
     other = replace(state, visual=state.visual.to(kind), question=state.question.to(kind))
-    torch.testing.assert_close(scorer(other, k_of(4)), scorer(state, k_of(4)), atol=0.02, rtol=0)
+    torch.testing.assert_close(importance(scorer, other, 4), importance(scorer, state, 4), atol=0.02, rtol=0)
 
 
 def test_tokens_of_another_width_are_refused(scorer):
     state = a_state()
     wide = replace(state, visual=torch.zeros(1, 16, 32), question=torch.zeros(1, 5, 32))
     with pytest.raises(ValueError, match=f"reads tokens of width {DIM}, the VLM's are 32"):
-        scorer(wide, k_of(4))
+        importance(scorer, wide, 4)
 
 
 def test_a_state_whose_parts_do_not_fit_is_refused():
@@ -237,51 +255,11 @@ def test_a_negative_aversion_is_refused():
         ScorerConfig(DIM, aversion=-1)
 
 
-def test_redundancy_is_the_highest_cosine_with_a_token_that_scores_more():
-    visual = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [3.0, 4.0], [0.0, -1.0]]])
-    scores = torch.tensor([[1.0, 4.0, 3.0, 2.0]])
-    # The second is best; the third is at 0.6 to it; the fourth at 0 and -0.8; the first repeats the second.
-    torch.testing.assert_close(redundancy(visual, scores), torch.tensor([[1.0, 0.0, 0.6, 0.0]]))
-
-
-def test_what_only_contradicts_better_tokens_has_negative_redundancy():
-    visual, scores = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]]), torch.tensor([[2.0, 1.0]])
-    torch.testing.assert_close(redundancy(visual, scores), torch.tensor([[0.0, -1.0]]))
-
-
-def test_redundancy_ignores_padding():
-    visual, scores = torch.ones(1, 3, 2), torch.tensor([[-torch.inf, 2.0, 1.0]])
-    assert redundancy(visual, scores)[0].tolist() == pytest.approx([1.0, 0.0, 1.0])
-    assert redundancy(visual[:, 1:], scores[:, 1:])[0].tolist() == pytest.approx([0.0, 1.0])
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 64])
-def test_redundancy_in_parts_equals_its_definition(n):
-    visual, scores = a_state(2, n).visual, torch.randn(2, n, generator=torch.Generator().manual_seed(1))
-    cosine = F.cosine_similarity(visual[:, :, None], visual[:, None], dim=-1)
-    expected = [
-        [max((float(cosine[b, i, j]) for j in range(n) if scores[b, j] > scores[b, i]), default=0.0) for i in range(n)]
-        for b in range(2)
-    ]
-    torch.testing.assert_close(redundancy(visual, scores), torch.tensor(expected), atol=1e-5, rtol=0)
-
-
-def test_of_two_equal_tokens_with_equal_scores_the_second_is_redundant():
-    assert redundancy(torch.ones(1, 2, 3), torch.ones(1, 2))[0].tolist() == pytest.approx([0.0, 1.0])
-
-
 def test_the_top_k_of_a_scorer_are_not_one_thing_twice():
     """Two tokens in four copies each: whatever the weights, the best two are one of each."""
     for seed in range(5):
         torch.manual_seed(seed)
         scorer, state = Scorer(ScorerConfig(DIM, width=16)).eval(), a_state(n=8, seed=seed)
         state = replace(state, visual=state.visual[:, [0, 0, 0, 0, 1, 1, 1, 1]])
-        kept = policy.greedy(scorer(state, k_of(2)), k_of(2))[0]
+        kept = sequential.greedy(scorer(state, k_of(2)), k_of(2))[0]
         assert kept[:4].sum() == kept[4:].sum() == 1
-
-
-def test_without_the_discount_scores_are_the_importance_alone(scorer):
-    state = a_state()
-    alone = scorer(state, k_of(4), discount=False)
-    expected = alone - scorer.config.aversion * redundancy(seen(scorer, state), alone)
-    torch.testing.assert_close(scorer(state, k_of(4)), expected)

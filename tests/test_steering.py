@@ -8,7 +8,7 @@ import torch
 
 import steering
 import steering_report
-from grip_vlm import benchmarks, pruners
+from grip_vlm import benchmarks, pruners, sequential
 from grip_vlm.budget import Budget
 from grip_vlm.scenes import Item
 from grip_vlm.scorer import Scorer, ScorerConfig
@@ -162,10 +162,10 @@ def test_the_probe_reads_the_scorers_own_scores_and_mask(vlm, examples):
     encoded = vlm.encode(vlm.inputs([e.image for e in examples[:3]], [e.question for e in examples[:3]]))
     scorer, k = Scorer(ScorerConfig(dim=vlm.dim, width=16)).eval(), torch.tensor([4, 9, 20])
     said = outputs(scorer, encoded.state, k)
-    scores = scorer(encoded.state, k)
+    scores = sequential.discounted(scorer(encoded.state, k))
     assert [tuple(said[kind].shape) for kind in ("hidden", "scores", "mask")] == [(3, 32), (3, 392), (3, 196)]
-    for row, count in enumerate(k.tolist()):
-        assert set(said["mask"][row].nonzero()[:, 0].tolist()) == set(scores[row].topk(count).indices.tolist())
+    assert torch.equal(said["mask"].bool(), sequential.choose(scorer, encoded.state, k))
+    for row in range(3):
         kept = encoded.state.visual[row][said["mask"][row].bool()]
         torch.testing.assert_close(said["kept"][row], kept.mean(0))
     torch.testing.assert_close(said["scores"][:, :196], scores - scores.mean(1, keepdim=True))

@@ -22,7 +22,7 @@ from grip_vlm.scorer import Scorer, ScorerConfig
 if TYPE_CHECKING:
     from grip_vlm.vlms import FrozenVLM
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """Stage 2: group-relative policy optimisation of the scorer against the frozen VLM.
 
 For each question: one budget, G subsets from the policy, one teacher-forced forward each; the advantage of a subset is
-its reward relative to its group. Several inner epochs reuse a group under a clipped ratio whose logarithm is divided by
-sqrt(d), d = sum pi (1 - pi): its spread is then the same for every budget. Rollouts go to questions whose groups differ
-(focus.py); the warm-up policy is an exact KL anchor on questions drawn evenly, which need no rollouts, so that what is
-solved already is not lost meanwhile. Ours where the paper is silent; docs/paper.md says which is which.
+its reward relative to its group. The policy takes one token after another (sequential.py). Several inner epochs reuse a
+group under a clipped ratio whose logarithm is divided by sqrt(k): its spread is then alike for all budgets.
+Rollouts go to questions whose groups differ (focus.py); the warm-up policy is a KL anchor on questions drawn evenly,
+which need no rollouts, so that what is solved already is not lost meanwhile. Ours where the paper is silent;
+docs/paper.md says which is which.
 """
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,24 +17,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grip_vlm import focus, plackett_luce, policy
+from grip_vlm import focus, sequential
+from grip_vlm.advantage import group_advantage
 from grip_vlm.bank import Bank, Batch
-from grip_vlm.mdp import Group, State
-from grip_vlm.policy import Gibbs
+from grip_vlm.exploration import steer
+from grip_vlm.grpo_ordered import ordered_step
+from grip_vlm.grpo_sets import gibbs_step
+from grip_vlm.mdp import State
 from grip_vlm.rewards import group_reward
-from grip_vlm.scorer import Scorer
+from grip_vlm.scorer import Scorer, Scores
 from grip_vlm.training import Run, RunConfig
 from grip_vlm.vlms import FrozenVLM
 
-CLIP_HIGH, CLIP_LOW = 1.07, 0.95  # on the sqrt(d)-normalised ratio; notes section 8
-SPREAD_EARLY, SPREAD_LATE = (0.25, 0.5), (0.1, 0.25)  # d / k the temperature is steered to, from start to end
+CLIP_HIGH, CLIP_LOW = 1.25, 0.8  # on the sqrt(k)-normalised ratio
+BAND = (0.4, 0.8)  # `sequential.disagreement` the temperature is steered to; it starts at 1
 
 
 @dataclass(frozen=True)
 class GRPOConfig(RunConfig):
     """Stage 2."""
 
-    steps: int = 400
+    steps: int = 200
     rate: float = 5e-4
     """half the warm-up's: at 1e-3 the first fifty steps undo what imitation gave (docs/log.md)"""
     group: int = 8
@@ -42,8 +45,9 @@ class GRPOConfig(RunConfig):
     epochs: int = 2
     """times a group is used"""
     anchor: float = 0.2
-    """weight of KL to the warm-up policy, per unit of d, on half a batch of questions drawn evenly"""
-    policy: Literal["gibbs", "plackett_luce"] = "gibbs"
+    """weight of KL to the warm-up policy, per token kept, on half a batch of questions drawn evenly"""
+    policy: Literal["sequential", "gibbs", "plackett_luce"] = "sequential"
+    """one token after another, each less what it repeats; or sets; or one after another by importance alone"""
     reward: Literal["dense", "exact"] = "dense"
     """with `--policy plackett_luce --reward exact` this is the GRIP-like baseline"""
 
@@ -55,31 +59,31 @@ class GRPOConfig(RunConfig):
 
 def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOConfig) -> Scorer:
     """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out."""
-    gibbs = config.policy == "gibbs"
     scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     reference = copy.deepcopy(scorer).requires_grad_(False)
     state: dict[str, Any] = {"log_temperature": None, "scale": {}, "spread": {}}
-    run = Run(config, "grip" if gibbs else "grip_like", vlm, scorer, dev, state)
+    run = Run(config, "grip_like" if config.policy == "plackett_luce" else "grip", vlm, scorer, dev, state)
     for step, rng, generator in run.steps():
-        if gibbs:
-            chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
-            anchor = draw_anchor(run, reference, bank, config, rng)
-            sigma = gibbs_step(run, config, anchor, bank.batch(chosen), k, step, generator)
-            focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
-        else:
+        if config.policy == "plackett_luce":
             batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
             k = config.draw_k(rng, batch.encoded.state.counts)
-            plackett_luce_step(run, config, batch, k, generator)
+            ordered_step(run, batch, k, config.group, config.epochs, config.reward == "exact", generator)
+            continue
+        chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
+        anchor = draw_anchor(run, reference, bank, config, rng)
+        take = sequential_step if config.policy == "sequential" else gibbs_step
+        sigma = take(run, config, anchor, bank.batch(chosen), k, step / config.steps, generator)
+        focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
     return run.best
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """Questions with their budgets, and the warm-up policy on them."""
+    """Questions with their budgets, and what the scorer of the warm-up says of them."""
 
     state: State
     k: Tensor  # (B,)
-    law: Gibbs
+    scores: Scores
 
 
 @torch.no_grad()
@@ -88,134 +92,49 @@ def draw_anchor(run: Run, reference: Scorer, bank: Bank, config: GRPOConfig, rng
     state = bank.batch(rng.integers(0, len(bank), max(1, run.local_batch // 2)).tolist()).encoded.state
     k = config.draw_k(rng, state.counts)
     with run.accelerator.autocast():
-        scores = reference(state, k, discount=False)
-    return Anchor(state, k, policy.gibbs(scores.float(), k))
+        scores = reference(state, k)
+    return Anchor(state, k, Scores(*(part.float() for part in scores)))
 
 
-def gibbs_step(
+def sequential_step(
     run: Run,
     config: GRPOConfig,
     anchor: Anchor,
     batch: Batch,
     k: Tensor,
-    step: int,
+    _: float,
     generator: torch.Generator,
 ) -> Tensor:
     """Roll out one group per question, then descend `epochs` times; returns the deviation of rewards, (B,)."""
     state: State = batch.encoded.state
+    log_temperature = run.state["log_temperature"] or 0.0
+    temperature = math.exp(log_temperature)
     with torch.no_grad():
         scores = run.score(state, k)
-        if run.state["log_temperature"] is None:
-            run.state["log_temperature"] = run.mean(torch.tensor(first_temperature(scores, k), device=k.device))
-        temperature = math.exp(run.state["log_temperature"])
-        old = policy.gibbs(scores / temperature, k)
-        drawn = policy.sample(old, config.group, generator)  # (B, G, N)
+        order = sequential.sample(scores, k, config.group, temperature, generator)  # (B, G, K)
+        old = sequential.log_prob(sequential.step_laws(scores, order, temperature), order, k)
+        drawn = sequential.kept(order, k, state.visual.shape[1])  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
-    group = Group(drawn, reward)
-    advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
-    clipped = 0.0
+        path = sequential.sample(anchor.scores, anchor.k, 1, 1.0, generator)  # (B / 2, 1, K)
+        anchored = sequential.step_laws(anchor.scores, path, 1.0)
+    advantage = group_advantage(reward, k, state.counts, run.state["scale"], run.accelerator.gather)
     for _ in range(config.epochs):
-        scores = run.score(state, k) / temperature
-        gradient, clipped = gibbs_gradient(policy.gibbs(scores, k), old, group.mask, advantage)
-        anchored = run.score(anchor.state, anchor.k)
-        pull = anchor_gradient(policy.gibbs(anchored, anchor.k), anchor.law)
-        run.descend(surrogate(scores, gradient) + config.anchor * surrogate(anchored, pull))
-    spread = run.mean((old.spread / k).mean())
-    run.state["log_temperature"] = steer(run.state["log_temperature"], spread, step / config.steps)
+        laws = sequential.step_laws(run.score(state, k), order, temperature)
+        loss, clipped = clipped_loss(sequential.log_prob(laws, order, k) - old, advantage, k)
+        now = sequential.step_laws(run.score(anchor.state, anchor.k), path, 1.0)
+        away = sequential.divergence(anchored, now, path, anchor.k)[:, 0] / anchor.k  # (B / 2,)
+        run.descend(loss + config.anchor * away.mean())
+    spread = run.mean(sequential.disagreement(drawn, k).mean())
+    run.state["log_temperature"] = steer(log_temperature, spread, *BAND)
     run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=spread, clip=clipped)
     return reward.std(1, correction=0)
 
 
-def gibbs_gradient(law: Gibbs, old: Gibbs, mask: Tensor, advantage: Tensor) -> tuple[Tensor, float]:
-    """d loss / d theta, (B, N), and the share of clipped subsets.
+def clipped_loss(log_ratio: Tensor, advantage: Tensor, k: Tensor) -> tuple[Tensor, float]:
+    """-mean of rho A, and the share of clipped draws, for (B, G) log-ratios and advantages and (B,) budgets.
 
-    -(1/G) sum_g m_g rho_g A_g (z_g - pi) / sqrt(d_old), with rho_g = exp((log pi(z_g) - log pi_old(z_g)) / sqrt(d_old))
-    and m_g = 0 where rho_g has already moved far enough in the direction of its advantage.
+    rho = exp(log ratio / sqrt(k)); a draw whose rho is far enough in the direction of its advantage gets no more.
     """
-    d = old.spread.clamp(min=1e-3)[:, None]  # (B, 1)
-    ratio = torch.exp((policy.log_prob(law, mask) - policy.log_prob(old, mask)) / d.sqrt())  # (B, G)
-    far = ((advantage > 0) & (ratio > CLIP_HIGH)) | ((advantage < 0) & (ratio < CLIP_LOW))
-    push = torch.where(far, 0, ratio * advantage)[..., None] * (mask.double() - law.inclusion[:, None])  # (B, G, N)
-    return -push.mean(1) / d.sqrt(), float(far.float().mean())
-
-
-def anchor_gradient(law: Gibbs, anchor: Gibbs) -> Tensor:
-    """d KL(pi || pi_ref) / d theta / d_ref, (B, N): Cov(z) (theta - theta_ref) / d_ref."""
-    away = torch.where(torch.isfinite(law.scores), law.scores - anchor.scores, 0)
-    return policy.covariance_times(law, away) / anchor.spread.clamp(min=1e-3)[:, None]
-
-
-def surrogate(scores: Tensor, gradient: Tensor) -> Tensor:
-    """A scalar whose gradient in the scores is `gradient` / B."""
-    finite = scores.masked_fill(~torch.isfinite(scores), 0.0)
-    return (finite * gradient.to(scores.dtype)).sum(1).mean()
-
-
-def group_advantage(
-    reward: Tensor,
-    k: Tensor,
-    counts: Tensor,
-    scale: dict[str, float],
-    gather: Callable[[Tensor], Tensor] = lambda mine: mine,
-) -> Tensor:
-    """(R - mean) / max(sigma, half the running mean of sigma at this budget), (B, G).
-
-    The floor keeps groups that hardly differ from being blown up. `scale` holds the running means per octave of k / N
-    and is updated from all processes (`gather`), so that it is the same in each. Groups that do not differ get zero.
-    """
-    sigma = reward.std(1, correction=0)  # (B,)
-    octave = torch.log2(k / counts).round().long()  # (B,)
-    focus.update(scale, gather(octave), gather(sigma), rate=0.05)
-    floor = torch.tensor([0.5 * scale[str(value)] for value in octave.tolist()], device=sigma.device)
-    advantage = (reward - reward.mean(1, keepdim=True)) / torch.maximum(sigma, floor).clamp(min=1e-4)[:, None]
-    return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
-
-
-def first_temperature(scores: Tensor, k: Tensor) -> float:
-    """log tau at which the warm-up policy explores in the middle of the first band, by bisection."""
-    low, high = -3.0, 5.0
-    for _ in range(12):
-        middle = (low + high) / 2
-        spread = float((policy.gibbs(scores / math.exp(middle), k).spread / k).mean())
-        low, high = (middle, high) if spread < sum(SPREAD_EARLY) / 2 else (low, middle)
-    return (low + high) / 2
-
-
-def steer(log_temperature: float, spread: float, progress: float) -> float:
-    """Move log tau so that the exploration `spread`, d / k, stays in a band that narrows over the run."""
-    low, high = (early + (late - early) * progress for early, late in zip(SPREAD_EARLY, SPREAD_LATE, strict=True))
-    if spread < low:
-        return min(log_temperature + 0.05, 5.0)
-    if spread > high:
-        return max(log_temperature - 0.05, -5.0)
-    return log_temperature
-
-
-def plackett_luce_step(
-    run: Run,
-    config: GRPOConfig,
-    batch: Batch,
-    k: Tensor,
-    generator: torch.Generator,
-) -> None:
-    """The GRIP-like baseline: ordered draws, token-level clipped ratios, group-normalised reward, no anchor.
-
-    One budget per step, since ordered draws of different lengths do not batch: the first question's.
-    """
-    state: State = batch.encoded.state
-    keep = min(int(k[0]), int(state.counts.min()))
-    same = torch.full_like(k, keep)
-    with torch.no_grad():
-        old_scores = run.score(state, same)
-        order = plackett_luce.sample(old_scores, keep, config.group, generator)  # (B, G, k)
-        old = plackett_luce.step_log_probs(old_scores, order)
-        drawn = torch.zeros(*order.shape[:2], state.visual.shape[1], dtype=torch.bool, device=order.device)
-        drawn = drawn.scatter(2, order, True)
-        reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
-        advantage = (reward - reward.mean(1, keepdim=True)) / (reward.std(1, keepdim=True) + 1e-4)  # (B, G)
-    for _ in range(config.epochs):
-        ratio = (plackett_luce.step_log_probs(run.score(state, same), order) - old).exp()  # (B, G, k)
-        weighted = advantage[..., None] * ratio
-        clipped = advantage[..., None] * ratio.clamp(0.8, 1.2)
-        run.descend(-torch.minimum(weighted, clipped).mean())
-    run.log(reward=float(reward.mean()), exact=float(exact.mean()))
+    rho = (log_ratio / k[:, None].sqrt()).exp()
+    far = ((advantage > 0) & (rho > CLIP_HIGH)) | ((advantage < 0) & (rho < CLIP_LOW))
+    return -(rho * advantage.float()).masked_fill(far, 0.0).mean(), float(far.float().mean())

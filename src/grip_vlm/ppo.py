@@ -85,14 +85,14 @@ def ppo_step(run: Run, batch: Batch, k: Tensor, epochs: int, generator: torch.Ge
     """One draw per question, then `epochs` descents of scorer and critic."""
     state: State = batch.encoded.state
     with torch.no_grad():
-        before = bernoulli.logits(run.score(state, k), k)
+        before = bernoulli.logits(run.score(state, k).importance, k)
         kept = bernoulli.sample(before, generator)  # (B, N)
         old = bernoulli.log_prob(before, kept)  # (B,)
         exact = group_reward(run.vlm, batch, kept[:, None], exact_only=True)[1][:, 0]
         reward = exact - MISS * missed(kept, k)
         advantage = advantages(reward, run.beside(state, k))
     for _ in range(epochs):
-        logits = bernoulli.logits(run.score(state, k), k)
+        logits = bernoulli.logits(run.score(state, k).importance, k)
         gain = clipped(bernoulli.log_prob(logits, kept) - old, advantage).mean()
         error = (run.beside(state, k) - reward).square().mean()
         chance = (bernoulli.entropy(logits) / state.counts).mean()

@@ -1,14 +1,13 @@
-"""The budget-aware scorer: the lightweight agent that gives every visual token one score.
+"""The budget-aware scorer: the lightweight agent that says how much every visual token matters, and what repeats what.
 
 Ours, since the paper's is not public: tokens are projected to a small width, mix with each other, look
 at the question, and are modulated by the budget. The modulation starts at zero: an untrained scorer ranks alike for
-every budget, and training departs from that only where it pays. Last, a token that repeats a better one loses score, so
-that the top k are not one thing k times.
+every budget, and training departs from that only where it pays. sequential.py turns what it says into a choice.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,9 @@ class ScorerConfig:
     frequencies: int = 8
     """sine and cosine pairs per coordinate in the 2-D position code"""
     aversion: float = 4.0
-    """how much a token's score falls per unit of `redundancy`"""
+    """what a token loses, before training, per unit of cosine with one already kept; 0 for never anything"""
+    one_pass: bool = False
+    """choose by `sequential.discounted`, as relaxations are trained, instead of one token after another"""
     blind_to: Blind = "nothing"
     """what is hidden from the scorer (recipes/ablations.py)"""
 
@@ -43,6 +44,14 @@ class ScorerConfig:
             raise ValueError(f"aversion must be at least 0, got {self.aversion}")
         if self.blind_to not in get_args(Blind):
             raise ValueError(f"blind_to must be one of {', '.join(get_args(Blind))}, got {self.blind_to!r}")
+
+
+class Scores(NamedTuple):
+    """What a scorer says of B samples."""
+
+    importance: Tensor  # (B, N) float32, -inf for padding
+    aversion: Tensor  # (B, N) float32, what a token loses per unit of cosine with one already kept
+    keys: Tensor  # (B, N, d) float32 unit vectors: their cosines say how much tokens repeat each other
 
 
 class Attention(nn.Module):
@@ -97,7 +106,7 @@ class Block(nn.Module):
 
 
 class Scorer(nn.Module):
-    """(State, k) -> scores (B, N); works for any N and any number of images, with or without a question."""
+    """(State, k) -> Scores; works for any N and any number of images, with or without a question."""
 
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__()
@@ -110,18 +119,20 @@ class Scorer(nn.Module):
         self.words = Attention(width, config.heads)
         self.budget = nn.Sequential(nn.Linear(3, width), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        said = nn.Linear(width, 2)  # importance and the logarithm of aversion
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), said)
+        self.keys = nn.Linear(width, width, bias=False)
+        # An untrained scorer averts every repetition alike, of tokens as they were projected.
+        nn.init.zeros_(said.weight[1])
+        nn.init.zeros_(said.bias[1:])
+        nn.init.eye_(self.keys.weight)
 
-    def forward(self, state: State, k: Tensor, discount: bool = True) -> Tensor:
-        """One score per visual token.
+    def forward(self, state: State, k: Tensor) -> Scores:
+        """What every visual token is worth, alone and beside others.
 
         Args:
             state: B samples, in the VLM's own precision; the scorer computes in its weights' precision.
             k: (B,) tokens to keep.
-            discount: take `redundancy` off, as is done where tokens are chosen; without it, importance alone.
-
-        Returns:
-            (B, N) float32 scores; padding tokens have -inf.
 
         Raises:
             ValueError: the VLM's width is not the one this scorer was built for.
@@ -150,37 +161,12 @@ class Scorer(nn.Module):
         x = visual + self.place(places)
         for block in self.blocks:
             x = block(x, state.visual_mask, question, state.question_mask, budget)
-        scores: Tensor = self.head(x)[..., 0].float().masked_fill(~state.visual_mask, -torch.inf)  # (B, N)
-        return scores - self.config.aversion * redundancy(visual, scores) if discount else scores
-
-
-@torch.no_grad()
-def redundancy(visual: Tensor, scores: Tensor) -> Tensor:
-    """How much each token repeats a better one: its highest cosine with any token that comes before it by score.
-
-    Ours: one pass over pairs, as in the matrix form of non-maximum suppression (arXiv 2003.10152); a greedy loop over
-    the tokens kept was no better (docs/log.md). No gradient flows into it.
-
-    Args:
-        visual: (B, N, d) tokens as the scorer sees them; the VLM's own are no better and several times wider.
-        scores: (B, N), -inf for padding.
-
-    Returns:
-        (B, N) float32 in [-1, 1]; 0 for the best token. Of equal scores the first is the better.
-    """
-    order = scores.argsort(dim=1, descending=True, stable=True)  # (B, N), best first
-    unit = nn.functional.normalize(visual.float(), dim=-1)
-    unit = unit.gather(1, order[..., None].expand_as(unit))
-    highest = []
-    # A token needs those before it alone: four parts save three eighths of the products, and memory.
-    size = math.ceil(scores.shape[1] / 4)
-    for start in range(0, scores.shape[1], size):
-        part = unit[:, start : start + size]
-        cosine = (part @ unit[:, : start + size].mT).float()  # (B, part, end)
-        before = torch.ones(cosine.shape[1:], dtype=torch.bool, device=cosine.device).tril(start - 1)
-        highest.append(cosine.masked_fill(~before, -1.0).amax(-1))
-    highest[0][:, 0] = 0.0
-    return torch.zeros_like(scores).scatter(1, order, torch.cat(highest, dim=1))
+        importance, reluctance = self.head(x).float().unbind(-1)  # (B, N) each
+        return Scores(
+            importance.masked_fill(~state.visual_mask, -torch.inf),
+            self.config.aversion * reluctance.exp(),
+            nn.functional.normalize(self.keys(visual).float(), dim=-1),
+        )
 
 
 def fourier(places: Tensor, frequencies: int) -> Tensor:

@@ -13,13 +13,13 @@ alone, with the likelihood of independent keeps.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from grip_vlm import bernoulli, policy, relaxation
+from grip_vlm import bernoulli, policy, relaxation, sequential
 from grip_vlm.bank import Bank, Batch
 from grip_vlm.keep_drop import keep_drop_loss
 from grip_vlm.mdp import Action
@@ -60,6 +60,7 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
     """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
     imitated = {"subset": "warmup", "distribution": "attention_distill", "bernoulli": "tprl_start"}[config.imitation]
     imitate = round(config.attention_share * config.steps)
+    scorer.config = replace(scorer.config, one_pass=config.attention_share == 0)
     denoiser = None
     if config.relaxation == "noise_gate" and imitate < config.steps:
         denoiser = seeded(config.seed, lambda: Denoiser(vlm.dim)).to(vlm.device)
@@ -73,12 +74,13 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
         batch = bank.batch(chosen)
         state = batch.encoded.state
         k = config.draw_k(rng, state.counts)
-        scores = run.score(state, k, discount=step >= imitate)
         if step < imitate:
             teacher = beyond_habit([looks[i] for i in chosen], state.visual_mask)
-            loss = imitation_loss(scores, k, teacher, config.imitation)
+            # A teacher repeats itself: importance alone is imitated.
+            loss = imitation_loss(run.score(state, k).importance, k, teacher, config.imitation)
         else:
             progress = (step - imitate) / max(1, config.steps - imitate)
+            scores = sequential.discounted(run.score(state, k))
             loss = relaxed_loss(run, batch, scores, k, config.relaxation, progress, generator)
         run.descend(loss)
         run.log(loss=loss.item())

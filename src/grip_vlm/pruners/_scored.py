@@ -1,4 +1,4 @@
-"""A trained scorer and the mode of its policy: what every trained method is at inference."""
+"""A trained scorer and the tokens it chooses: what every trained method is at inference."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from grip_vlm import checkpoint, policy
+from grip_vlm import checkpoint, sequential
 from grip_vlm.mdp import Action
 from grip_vlm.pruners._pruner import BasePruner
 from grip_vlm.scorer import Scorer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Scored(BasePruner):
-    """Keeps the k tokens with the highest scores. The scorer is loaded on first use, when the VLM is known."""
+    """Keeps what the scorer chooses. The scorer is loaded on first use, when the VLM is known."""
 
     def __init__(self, *, scorer: str | Path | None = None, seed: int = 0) -> None:
         if scorer is None:
@@ -30,4 +30,4 @@ class Scored(BasePruner):
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         if self._scorer is None or self._scorer[0] is not vlm:
             self._scorer = vlm, checkpoint.load(self.folder, vlm).to(vlm.device)
-        return Action(policy.greedy(self._scorer[1](encoded.state, k), k))
+        return Action(sequential.choose(self._scorer[1], encoded.state, k))

@@ -1,0 +1,28 @@
+"""The group-relative advantage of GRPO: how much better a subset is than others for the same question and budget."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from grip_vlm import focus
+
+
+def group_advantage(
+    reward: Tensor,
+    k: Tensor,
+    counts: Tensor,
+    scale: dict[str, float],
+    gather: Callable[[Tensor], Tensor] = lambda mine: mine,
+) -> Tensor:
+    """(R - mean) / max(sigma, half the running mean of sigma at this budget), (B, G).
+
+    The floor keeps groups that hardly differ from being blown up. `scale` holds the running means per octave of k / N
+    and is updated from all processes (`gather`), so that it is the same in each. Groups that do not differ get zero.
+    """
+    sigma = reward.std(1, correction=0)  # (B,)
+    octave = torch.log2(k / counts).round().long()  # (B,)
+    focus.update(scale, gather(octave), gather(sigma), rate=0.05)
+    floor = torch.tensor([0.5 * scale[str(value)] for value in octave.tolist()], device=sigma.device)
+    advantage = (reward - reward.mean(1, keepdim=True)) / torch.maximum(sigma, floor).clamp(min=1e-4)[:, None]
+    return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
