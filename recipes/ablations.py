@@ -6,13 +6,14 @@
 
 grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of
 its own. Ordered draws are trained with the settings that suit them, grip_like's; they have neither the anchor nor the
-choice of questions of focus.py, which need the law over sets. `transfer` trains on five tasks and tests on the sixth,
-for each of the six. `crowded` trains nothing: grip and warmup on scenes with more things and smaller shapes than any
-in training. The frozen VLM was not trained on such scenes either, so that there `of full` is the number to read.
+choice of questions of focus.py. `sets` is GRPO of the law over sets, by importance alone. `transfer` trains on five
+tasks and tests on the sixth, for each of the six. `crowded` trains nothing: grip and warmup on scenes with more
+things and smaller shapes than any in training. The frozen VLM was not trained on such scenes either, so that there
+`of full` is the number to read.
 
 Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 takes 5 to 6 and whose GRPO takes
-4: 6 for a line without a stage 1 of its own, 12 with one and for `no warm-up`, 70 for `transfer` (six such trainings,
-and six times 6000 images to encode), 10 for `crowded`; 150 in all. Like compare.py it goes on where it was stopped, and
+7: 9 for a line without a stage 1 of its own, 14 with one and for `no warm-up`, 85 for `transfer` (six such trainings,
+and six times 6000 images to encode), 10 for `crowded`; 200 in all. Like compare.py it goes on where it was stopped, and
 writes what it has whenever a name is done.
 """
 
@@ -38,13 +39,14 @@ OTHERS = {task: ",".join(name for name in TASKS if name != task) for task in TAS
 # much as 4 + group subsets (docs/log.md: seconds of runs with more epochs, and without an anchor), which sets the steps
 # of other groups. `no warm-up` gets the time of stage 1 too; it has nothing but random weights to be anchored to.
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "no warm-up": ("fresh", {"steps": 300, "anchor": 0.0}),
-    "ordered": ("stage1", {"steps": 165, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce"}),
+    "no warm-up": ("fresh", {"steps": 365, "anchor": 0.0}),
+    "sets": ("stage1", {**GRIP, "policy": "gibbs"}),
+    "ordered": ("stage1", {"steps": 215, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce"}),
     "exact reward": ("stage1", {**GRIP, "reward": "exact"}),
     "no anchor": ("stage1", {**GRIP, "anchor": 0.0}),
-    "group 2": ("stage1", {"steps": 240, "group": 2}),
-    "group 4": ("stage1", {"steps": 180, "group": 4}),
-    "group 16": ("stage1", {"steps": 72, "group": 16}),
+    "group 2": ("stage1", {"steps": 400, "group": 2}),
+    "group 4": ("stage1", {"steps": 300, "group": 4}),
+    "group 16": ("stage1", {"steps": 120, "group": 16}),
     "budget-blind": ("budget-blind stage1", GRIP),
     "question-blind": ("question-blind stage1", GRIP),
 }

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from grip_vlm.benchmarks import Example
@@ -99,6 +100,12 @@ def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
         question_mask=torch.ones(1, words, dtype=torch.bool, device=device),
     )
     k = torch.ones(1, dtype=torch.long, device=device)
+
+    def chosen() -> Tensor:
+        """What `sequential.greedy` multiplies, which a tensor on `meta` cannot go through."""
+        keys: Tensor = scorer(state, k).keys
+        return keys @ keys.mT
+
     return Cost(
         vision=count(lambda: model.get_image_features(pixel_values=pixels, return_dict=True)),
         language=count(
@@ -106,5 +113,5 @@ def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
                 inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, use_cache=False
             )
         ),
-        scorer=count(lambda: scorer(state, k)),
+        scorer=count(chosen),
     )

@@ -23,7 +23,7 @@ from grip_vlm.bank import Bank, Batch
 from grip_vlm.exploration import steer
 from grip_vlm.grpo_ordered import ordered_step
 from grip_vlm.grpo_sets import gibbs_step
-from grip_vlm.mdp import State
+from grip_vlm.mdp import Group, State
 from grip_vlm.rewards import group_reward
 from grip_vlm.scorer import Scorer, Scores
 from grip_vlm.training import Run, RunConfig
@@ -61,7 +61,8 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
     """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out."""
     scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     reference = copy.deepcopy(scorer).requires_grad_(False)
-    state: dict[str, Any] = {"log_temperature": None, "scale": {}, "spread": {}}
+    start = 0.0 if config.policy == "sequential" else None
+    state: dict[str, Any] = {"log_temperature": start, "scale": {}, "spread": {}}
     run = Run(config, "grip_like" if config.policy == "plackett_luce" else "grip", vlm, scorer, dev, state)
     for step, rng, generator in run.steps():
         if config.policy == "plackett_luce":
@@ -71,8 +72,10 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
             continue
         chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
         anchor = draw_anchor(run, reference, bank, config, rng)
-        take = sequential_step if config.policy == "sequential" else gibbs_step
-        sigma = take(run, config, anchor, bank.batch(chosen), k, step / config.steps, generator)
+        if config.policy == "sequential":
+            sigma = sequential_step(run, config, anchor, bank.batch(chosen), k, generator)
+        else:
+            sigma = gibbs_step(run, config, anchor, bank.batch(chosen), k, step / config.steps, generator)
         focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
     return run.best
 
@@ -102,32 +105,31 @@ def sequential_step(
     anchor: Anchor,
     batch: Batch,
     k: Tensor,
-    _: float,
     generator: torch.Generator,
 ) -> Tensor:
     """Roll out one group per question, then descend `epochs` times; returns the deviation of rewards, (B,)."""
     state: State = batch.encoded.state
-    log_temperature = run.state["log_temperature"] or 0.0
-    temperature = math.exp(log_temperature)
+    temperature = math.exp(run.state["log_temperature"])
     with torch.no_grad():
         scores = run.score(state, k)
         order = sequential.sample(scores, k, config.group, temperature, generator)  # (B, G, K)
         old = sequential.log_prob(sequential.step_laws(scores, order, temperature), order, k)
-        drawn = sequential.kept(order, k, state.visual.shape[1])  # (B, G, N)
-        reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
+        mask = sequential.kept(order, k, state.visual.shape[1])  # (B, G, N)
+        reward, exact = group_reward(run.vlm, batch, mask, config.reward == "exact")
+        group = Group(mask, reward)
         path = sequential.sample(anchor.scores, anchor.k, 1, 1.0, generator)  # (B / 2, 1, K)
         anchored = sequential.step_laws(anchor.scores, path, 1.0)
-    advantage = group_advantage(reward, k, state.counts, run.state["scale"], run.accelerator.gather)
+    advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
     for _ in range(config.epochs):
         laws = sequential.step_laws(run.score(state, k), order, temperature)
         loss, clipped = clipped_loss(sequential.log_prob(laws, order, k) - old, advantage, k)
         now = sequential.step_laws(run.score(anchor.state, anchor.k), path, 1.0)
         away = sequential.divergence(anchored, now, path, anchor.k)[:, 0] / anchor.k  # (B / 2,)
         run.descend(loss + config.anchor * away.mean())
-    spread = run.mean(sequential.disagreement(drawn, k).mean())
-    run.state["log_temperature"] = steer(log_temperature, spread, *BAND)
+    spread = run.mean(sequential.disagreement(group.mask, k).mean())
+    run.state["log_temperature"] = steer(run.state["log_temperature"], spread, *BAND)
     run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=spread, clip=clipped)
-    return reward.std(1, correction=0)
+    return group.reward.std(1, correction=0)
 
 
 def clipped_loss(log_ratio: Tensor, advantage: Tensor, k: Tensor) -> tuple[Tensor, float]:

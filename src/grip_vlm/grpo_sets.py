@@ -14,6 +14,7 @@ from grip_vlm import policy
 from grip_vlm.advantage import group_advantage
 from grip_vlm.bank import Batch
 from grip_vlm.exploration import steer
+from grip_vlm.mdp import Group
 from grip_vlm.policy import Gibbs
 from grip_vlm.rewards import group_reward
 from grip_vlm.training import Run
@@ -42,14 +43,15 @@ def gibbs_step(
             run.state["log_temperature"] = run.mean(torch.tensor(first_temperature(scores, k), device=k.device))
         temperature = math.exp(run.state["log_temperature"])
         old = policy.gibbs(scores / temperature, k)
-        drawn = policy.sample(old, config.group, generator)  # (B, G, N)
-        reward, exact = group_reward(run.vlm, batch, drawn, config.reward == "exact")
+        mask = policy.sample(old, config.group, generator)  # (B, G, N)
+        reward, exact = group_reward(run.vlm, batch, mask, config.reward == "exact")
+        group = Group(mask, reward)
         anchor_law = policy.gibbs(anchor.scores.importance, anchor.k)
-    advantage = group_advantage(reward, k, state.counts, run.state["scale"], run.accelerator.gather)
+    advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
     clipped = 0.0
     for _ in range(config.epochs):
         scores = run.score(state, k).importance / temperature
-        gradient, clipped = gibbs_gradient(policy.gibbs(scores, k), old, drawn, advantage)
+        gradient, clipped = gibbs_gradient(policy.gibbs(scores, k), old, group.mask, advantage)
         anchored = run.score(anchor.state, anchor.k).importance
         pull = anchor_gradient(policy.gibbs(anchored, anchor.k), anchor_law)
         run.descend(surrogate(scores, gradient) + config.anchor * surrogate(anchored, pull))
@@ -57,7 +59,7 @@ def gibbs_step(
     band = (early + (late - early) * progress for early, late in zip(SPREAD_EARLY, SPREAD_LATE, strict=True))
     run.state["log_temperature"] = steer(run.state["log_temperature"], spread, *band)
     run.log(reward=float(reward.mean()), exact=float(exact.mean()), spread=spread, clip=clipped)
-    return reward.std(1, correction=0)
+    return group.reward.std(1, correction=0)
 
 
 def gibbs_gradient(law: Gibbs, old: Gibbs, mask: Tensor, advantage: Tensor) -> tuple[Tensor, float]:

@@ -1,7 +1,7 @@
 """The nouns of the decision process: State, Action, Group.
 
-The agent picks k of N visual tokens, one after another without replacement; the reward comes at the end and does not
-depend on the order, so the law over *sets* is what is trained.
+The agent picks k of N visual tokens, one after another without replacement: what a token is worth depends on those
+already kept. The reward comes at the end.
 
 Letters, here and everywhere: B pairs of image and question, N visual tokens (padded), M question tokens (padded),
 D width of the language model, G group size, k tokens kept.

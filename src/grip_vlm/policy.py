@@ -2,8 +2,9 @@
 
     pi(z) = exp(theta . z) / Z_k,  |z| = k
 
-Log-probability, entropy, KL and inclusion probabilities are exact, the mode is top-k of the scores. The paper's policy
-is not public; ours: this one, because training and inference then agree (Chen, Dempster & Liu 1994).
+Log-probability, entropy, KL and inclusion probabilities are exact, the mode is top-k of the scores (Chen, Dempster &
+Liu 1994). Imitation and soft top-k stand on it; GRPO can (grpo_sets.py), but a law that is a product over
+tokens cannot say that two of them repeat each other (sequential.py).
 
 Everything is batched torch on any device, in float64 inside: scores (B, N), k (B,), masks (B, G, N). Padding has
 score -inf and is never drawn.
