@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grip_vlm import plackett_luce, sequential
-from grip_vlm.scorer import Scores
+from grip_vlm import plackett_luce, policy, sequential
+from grip_vlm.mdp import State
+from grip_vlm.scorer import Scorer, ScorerConfig, Scores
 
 ORDERS = torch.tensor(list(permutations(range(5), 3)))  # (60, 3)
 
@@ -199,6 +200,25 @@ def test_scores_that_are_not_a_number_are_refused():
     scores.importance[0, 2] = torch.nan
     with pytest.raises(ValueError, match="a score is NaN"):
         sequential.greedy(scores, k_of(2))
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_a_scorer_chooses_by_the_way_its_configuration_names(one_pass):
+    torch.manual_seed(0)
+    scorer, k = Scorer(ScorerConfig(6, width=8, heads=1, one_pass=one_pass)).eval(), k_of(5)
+    state = State(
+        visual=torch.randn(1, 12, 6),
+        visual_mask=torch.ones(1, 12, dtype=torch.bool),
+        places=torch.rand(1, 12, 2),
+        image=torch.zeros(1, 12, dtype=torch.long),
+        question=torch.randn(1, 3, 6),
+        question_mask=torch.ones(1, 3, dtype=torch.bool),
+    )
+    with torch.no_grad():
+        scores = scorer(state, k)
+    in_turn, by_score = sequential.greedy(scores, k), policy.greedy(sequential.discounted(scores), k)
+    assert not torch.equal(in_turn, by_score)
+    assert torch.equal(sequential.choose(scorer, state, k), by_score if one_pass else in_turn)
 
 
 # ---- exploration -----------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ def killed_after(steps, monkeypatch):
         (warmup, WarmupConfig(out=None, attention_share=1, imitation="distribution", **SMALL)),
         (warmup, WarmupConfig(out=None, attention_share=1, imitation="bernoulli", **SMALL)),
         (train, GRPOConfig(out=None, **SMALL)),
+        (train, GRPOConfig(out=None, policy="gibbs", **SMALL)),
         (train, GRPOConfig(out=None, policy="plackett_luce", reward="exact", **SMALL)),
         (ppo.train, ppo.PPOConfig(out=None, **SMALL)),
     ],
@@ -79,6 +80,7 @@ def killed_after(steps, monkeypatch):
         "attention_distill",
         "tprl_start",
         "grip",
+        "sets",
         "grip_like",
         "tprl",
     ],
@@ -95,6 +97,14 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert has_state(tmp_path / "cut.state")
     resumed = trained(stage, vlm, scorer, bank, replace(config, out=tmp_path / "cut"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize(("share", "one_pass"), [(0.0, True), (0.5, False)])
+def test_a_relaxation_chooses_as_it_was_trained_and_a_warm_up_one_token_after_another(
+    share, one_pass, vlm, scorer, bank, tmp_path
+):
+    warmup(vlm, copy.deepcopy(scorer), bank, bank, WarmupConfig(out=tmp_path / "run", attention_share=share, **SMALL))
+    assert checkpoint.load(tmp_path / "run", vlm).config.one_pass == one_pass
 
 
 def test_resuming_with_other_settings_is_refused(vlm, scorer, bank, tmp_path):
