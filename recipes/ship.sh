@@ -13,7 +13,7 @@ RUNS=${RUNS:-runs/compare}
 
 cp "${1:-runs/tiny_llava}"/checkpoint/* "$ASSETS/"
 grip-vlm warmup --steps 750 --looked 4800 --attention-share 0.98 --out "$RUNS/stage1-0"
-grip-vlm train --steps 120 --init "$RUNS/stage1-0" --out "$RUNS/grip-0"
+grip-vlm train --steps 200 --init "$RUNS/stage1-0" --out "$RUNS/grip-0"
 rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip-0" "$ASSETS/scorer"
 python recipes/cost.py
 rm -rf "$RUNS/demo" # its rows are those of the VLM and scorer before

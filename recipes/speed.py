@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from grip_vlm import benchmarks, pareto, pruners, vlms
+from grip_vlm import benchmarks, checkpoint, pareto, pruners, vlms
 from grip_vlm.budget import Budget
 from grip_vlm.files import write_text
 from grip_vlm.latency import measure
@@ -44,9 +44,8 @@ def main(speed: Speed) -> None:
     for point in points:
         curves[point.pruner].append(point)
     timed = {name: around(curve, full) for name, curve in curves.items()}
-    # Trained methods have the very same scorer: at one budget they do the same work and share one clock.
-    trained = {name for name in curves if (speed.scorers / f"{name}-0").is_dir()} | {"grip"}
-    clock = {name: "grip" if name in trained else name for name in curves}
+    # Trained methods have the very same network: those that choose alike do the same work and share one clock.
+    clock = {name: name for name in curves} | {name: "grip" for name in curves if in_turn(speed.scorers / f"{name}-0")}
     wanted = sorted({(clock[point.pruner], point.budget) for curve in timed.values() for point in curve})
     ready = {name: load(name, speed) for name, _ in wanted}
     jobs = [(name, ready[name], Budget.parse(budget)) for name, budget in wanted]
@@ -70,6 +69,11 @@ def main(speed: Speed) -> None:
                 lines.append(f"| {batch} | {100 * share:.0f} % of full | {name} | {told} |")
     write_text(speed.out, "\n".join(lines) + "\n")
     print(speed.out.read_text())
+
+
+def in_turn(scorer: Path) -> bool:
+    """Whether there is a scorer in this folder, and it chooses one token after another."""
+    return scorer.is_dir() and not checkpoint.read_notes(scorer)["scorer"]["one_pass"]
 
 
 def around(curve: list[Point], full: float) -> list[Point]:
