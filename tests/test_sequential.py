@@ -189,6 +189,14 @@ def test_a_batch_of_different_budgets_and_lengths_equals_single_runs():
         assert torch.equal(found[1], sequential.greedy(two, k_of(k[1]))[0])
 
 
+def test_a_batch_with_too_many_pairs_is_taken_in_parts(monkeypatch):
+    scores, k = random_scores(5, 20, aversion=4.0), k_of(3, 20, 1, 7, 12)
+    whole = sequential.greedy(scores, k)
+    for pairs in (1, 2 * 20**2):
+        monkeypatch.setattr(sequential, "PAIRS", pairs)
+        assert torch.equal(sequential.greedy(scores, k), whole)
+
+
 @pytest.mark.parametrize("k", [0, 6])
 def test_a_budget_that_the_tokens_cannot_meet_is_refused(k):
     with pytest.raises(ValueError, match=r"k must be in \[1, tokens there are\], got \[[06]\] of \[5\]"):

@@ -18,6 +18,7 @@ from grip_vlm import policy
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, Scores
 
+PAIRS = 2**28  # of tokens looked at together, 1 GiB; a batch with more is taken in parts
 NEVER = -1e9  # a finite logit of probability 0: steps that do not count stay free of NaN
 
 
@@ -37,7 +38,9 @@ def greedy(scores: Scores, k: Tensor) -> Tensor:
     """
     valid = _valid(scores, k)
     some = k < valid.sum(1)  # (B,) the others keep all they have
-    order = _draw(scores, int((k * some).max()), 1, 1.0, None)
+    steps, size = int((k * some).max()), max(1, PAIRS // valid.shape[1] ** 2)
+    parts = zip(*(torch.split(part, size) for part in scores), strict=True)
+    order = torch.cat([_draw(Scores(*part), steps, 1, 1.0, None) for part in parts])  # (B, 1, K)
     return torch.where(some[:, None], kept(order, k, valid.shape[1])[:, 0], valid)
 
 
@@ -126,8 +129,8 @@ def _valid(scores: Scores, k: Tensor) -> Tensor:
 def _draw(scores: Scores, steps: int, group: int, temperature: float, generator: torch.Generator | None) -> Tensor:
     """(B, G, steps) picks: the highest value at every step, with Gumbel noise if there is a generator."""
     b, n = scores.importance.shape
-    repeats = (scores.keys @ scores.keys.mT).clamp_(min=0).mul_(scores.aversion[:, None])
-    beside = scores.importance[:, None] - repeats  # (B, N, N): row j is what tokens are worth at most beside j
+    beside = (scores.keys @ scores.keys.mT).clamp_(min=0).mul_(-scores.aversion[:, None])
+    beside.add_(scores.importance[:, None])  # (B, N, N): row j is what tokens are worth at most beside j
     beside.diagonal(dim1=1, dim2=2).fill_(-torch.inf)  # and j itself nothing more
     value = scores.importance[:, None].expand(b, group, n)
     rows = torch.arange(b, device=value.device)[:, None]
