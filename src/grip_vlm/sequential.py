@@ -111,9 +111,10 @@ def discounted(scores: Scores) -> Tensor:
     """One score per token, (B, N), -inf for padding: importance less what it repeats of *any* token more important.
 
     One pass over pairs, as in the matrix form of non-maximum suppression (arXiv 2003.10152), for relaxations, which
-    need scores that do not depend on what is kept. No gradient flows into the cosines.
+    need scores that do not depend on what is kept. Gradient flows into importance alone: relaxations that learn
+    aversion this way end worse (docs/log.md).
     """
-    return scores.importance - scores.aversion * _redundancy(scores.keys, scores.importance)
+    return scores.importance - scores.aversion.detach() * _redundancy(scores.keys, scores.importance)
 
 
 def _valid(scores: Scores, k: Tensor) -> Tensor:
