@@ -132,7 +132,7 @@ def test_broken_json_is_refused(folder, vlm, text):
 
 def test_another_format_is_refused(folder, vlm):
     change(folder, format=1)
-    with pytest.raises(ValueError, match="has scorer format 1; this version reads format 2"):
+    with pytest.raises(ValueError, match="has scorer format 1; this version reads format 3"):
         checkpoint.load(folder, vlm)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from grip_vlm import checkpoint, pruners, vlms
+from grip_vlm import checkpoint, pruners, sequential, vlms
 from grip_vlm.pruners._inside import Inside
 from grip_vlm.pruners._scored import Scored
 from grip_vlm.pruners.uniform import grid, nearest
@@ -216,8 +216,8 @@ def test_a_vlm_in_half_precision_is_pruned_too(name, vlm_dir, examples):
     assert int(action.kept[0]) == kept_of(name, 17)
 
 
-def test_a_trained_method_keeps_the_tokens_with_the_highest_scores(vlm, batch, scorer_dir):
+def test_a_trained_method_keeps_what_its_scorer_chooses_one_token_after_another(vlm, batch, scorer_dir):
     k = torch.full((4,), 12)
     scores = checkpoint.load(scorer_dir, vlm)(batch.state, k)
     mask = pruners.load("grip", scorer=scorer_dir).select(vlm, batch, k).mask
-    assert torch.equal(mask, torch.zeros_like(mask).scatter(1, scores.topk(12).indices, True))
+    assert torch.equal(mask, sequential.greedy(scores, k))
