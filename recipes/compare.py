@@ -111,8 +111,8 @@ class Field:
             else:
                 train(self.vlm, begun, bank, dev, GRPOConfig(**common))
         notes = checkpoint.read_notes(out)["provenance"]
-        kept = {key: notes[key] for key in ("steps", "seconds")}
-        self.trained[out.name] = {**kept, "dev": notes["settings"]["dev"], "best_step": notes["settings"]["best_step"]}
+        took = {key: notes[key] for key in ("steps", "seconds", "commit")}
+        self.trained[out.name] = took | {key: notes["settings"][key] for key in ("dev", "best_step", "dev_examples")}
         return out
 
     def test(
