@@ -44,7 +44,7 @@ def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
     finally:
         hook.remove()
     (hidden,) = held  # (B, N, d)
-    mask = sequential.choose(scorer, state, k)
+    mask = sequential.pick(scores, k, scorer.config.one_pass)
 
     def over_kept(tokens: Tensor) -> Tensor:
         return (tokens * mask[..., None]).sum(1) / k[:, None]

@@ -1,4 +1,4 @@
-"""The group-relative advantage of GRPO: how much better a subset is than others for the same question and budget."""
+"""The group-relative advantage of GRPO, and when a ratio has followed it far enough."""
 
 from collections.abc import Callable
 
@@ -26,3 +26,8 @@ def group_advantage(
     floor = torch.tensor([0.5 * scale[str(value)] for value in octave.tolist()], device=sigma.device)
     advantage = (reward - reward.mean(1, keepdim=True)) / torch.maximum(sigma, floor).clamp(min=1e-4)[:, None]
     return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
+
+
+def far_enough(ratio: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
+    """Where a ratio to the drawing policy has left [low, high] in the direction of its advantage, bool, as shaped."""
+    return ((advantage > 0) & (ratio > high)) | ((advantage < 0) & (ratio < low))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from grip_vlm import focus, sequential
-from grip_vlm.advantage import group_advantage
+from grip_vlm.advantage import far_enough, group_advantage
 from grip_vlm.bank import Bank, Batch
 from grip_vlm.exploration import steer
 from grip_vlm.grpo_ordered import ordered_step
@@ -138,5 +138,5 @@ def clipped_loss(log_ratio: Tensor, advantage: Tensor, k: Tensor) -> tuple[Tenso
     rho = exp(log ratio / sqrt(k)); a draw whose rho is far enough in the direction of its advantage gets no more.
     """
     rho = (log_ratio / k[:, None].sqrt()).exp()
-    far = ((advantage > 0) & (rho > CLIP_HIGH)) | ((advantage < 0) & (rho < CLIP_LOW))
+    far = far_enough(rho, advantage, CLIP_LOW, CLIP_HIGH)
     return -(rho * advantage.float()).masked_fill(far, 0.0).mean(), float(far.float().mean())

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from grip_vlm import plackett_luce
+from grip_vlm import plackett_luce, sequential
 from grip_vlm.bank import Batch
 from grip_vlm.rewards import group_reward
 from grip_vlm.training import Run
@@ -23,8 +23,7 @@ def ordered_step(
         old_scores = run.score(state, same).importance
         order = plackett_luce.sample(old_scores, keep, group, generator)  # (B, G, k)
         old = plackett_luce.step_log_probs(old_scores, order)
-        drawn = torch.zeros(*order.shape[:2], state.visual.shape[1], dtype=torch.bool, device=order.device)
-        drawn = drawn.scatter(2, order, True)
+        drawn = sequential.kept(order, same, state.visual.shape[1])  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, drawn, exact_only)
         advantage = (reward - reward.mean(1, keepdim=True)) / (reward.std(1, keepdim=True) + 1e-4)  # (B, G)
     for _ in range(epochs):

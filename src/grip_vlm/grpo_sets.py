@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grip_vlm import policy
-from grip_vlm.advantage import group_advantage
+from grip_vlm.advantage import far_enough, group_advantage
 from grip_vlm.bank import Batch
 from grip_vlm.exploration import steer
 from grip_vlm.mdp import Group
@@ -70,7 +70,7 @@ def gibbs_gradient(law: Gibbs, old: Gibbs, mask: Tensor, advantage: Tensor) -> t
     """
     d = old.spread.clamp(min=1e-3)[:, None]  # (B, 1)
     ratio = torch.exp((policy.log_prob(law, mask) - policy.log_prob(old, mask)) / d.sqrt())  # (B, G)
-    far = ((advantage > 0) & (ratio > CLIP_HIGH)) | ((advantage < 0) & (ratio < CLIP_LOW))
+    far = far_enough(ratio, advantage, CLIP_LOW, CLIP_HIGH)
     push = torch.where(far, 0, ratio * advantage)[..., None] * (mask.double() - law.inclusion[:, None])  # (B, G, N)
     return -push.mean(1) / d.sqrt(), float(far.float().mean())
 

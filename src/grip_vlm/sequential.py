@@ -25,8 +25,12 @@ NEVER = -1e9  # a finite logit of probability 0: steps that do not count stay fr
 @torch.no_grad()
 def choose(scorer: Scorer, state: State, k: Tensor) -> Tensor:
     """What a scorer keeps, (B, N) bool, of B samples and (B,) budgets."""
-    scores = scorer(state, k)
-    return policy.greedy(discounted(scores), k) if scorer.config.one_pass else greedy(scores, k)
+    return pick(scorer(state, k), k, scorer.config.one_pass)
+
+
+def pick(scores: Scores, k: Tensor, one_pass: bool) -> Tensor:
+    """What is kept of scores that are there already, as `choose`."""
+    return policy.greedy(discounted(scores), k) if one_pass else greedy(scores, k)
 
 
 @torch.no_grad()
