@@ -102,12 +102,12 @@ def test_two_things_in_many_copies_are_learned_to_be_kept_once_each(seed):
         scores = Scores(*leaves, keys)
         with torch.no_grad():
             order = sequential.sample(scores, k, 8, 1.0, generator)
-            old = sequential.log_prob(sequential.step_laws(scores, order, 1.0), order, k)
+            old = sequential.log_prob(scores, order, k, 1.0)
             mask = sequential.kept(order, k, 12)
             reward = (mask[..., :6].any(2) & mask[..., 6:].any(2)).float()  # (1, 8)
             advantage = group_advantage(reward, k, torch.tensor([12]), scale)
         for _ in range(2):
-            now = sequential.log_prob(sequential.step_laws(Scores(*leaves, keys), order, 1.0), order, k)
+            now = sequential.log_prob(Scores(*leaves, keys), order, k, 1.0)
             optimizer.zero_grad()
             clipped_loss(now - old, advantage, k)[0].backward()
             optimizer.step()

@@ -54,7 +54,7 @@ def test_each_step_is_a_softmax_over_the_tokens_left_less_what_they_repeat(tempe
 def test_the_probabilities_of_all_ordered_draws_sum_to_one():
     scores = random_scores(2)
     orders, k = ORDERS.expand(2, 60, 3), k_of(3, 3)
-    total = sequential.log_prob(sequential.step_laws(scores, orders, 1.0), orders, k).exp().sum(1)
+    total = sequential.log_prob(scores, orders, k, 1.0).exp().sum(1)
     torch.testing.assert_close(total, torch.ones(2, dtype=torch.float64))
 
 
@@ -62,7 +62,7 @@ def test_draws_follow_the_probabilities_of_their_orders():
     scores, draws, k = random_scores(), 6000, k_of(3)
     drawn = sequential.sample(scores, k, draws, 0.7, torch.Generator().manual_seed(0))[0]
     counts = (drawn[:, None] == ORDERS).all(-1).sum(0)
-    expected = draws * sequential.log_prob(sequential.step_laws(scores, ORDERS[None], 0.7), ORDERS[None], k)[0].exp()
+    expected = draws * sequential.log_prob(scores, ORDERS[None], k, 0.7)[0].exp()
     assert int(counts.sum()) == draws
     assert float(((counts - expected) ** 2 / expected).sum()) < 98.3  # 99.9 % quantile, 59 degrees of freedom
 
@@ -80,7 +80,7 @@ def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and
     reward = torch.randn(60, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def log_probs(given):
-        return sequential.log_prob(sequential.step_laws(given, ORDERS[None], 1.0), ORDERS[None], k)[0]
+        return sequential.log_prob(given, ORDERS[None], k, 1.0)[0]
 
     leaves = Scores(*(part.clone().requires_grad_() for part in scores))
     (log_probs(scores).exp() * reward * log_probs(leaves)).sum().backward()
@@ -114,13 +114,13 @@ def test_the_same_seed_draws_the_same_orders():
 
 
 def test_padding_and_other_budgets_in_the_batch_change_no_probability():
-    scores, k = random_scores(2, 6), k_of(2, 5)
+    scores, k = random_scores(20, 6), torch.arange(20) * 7 % 6 + 1
     order = sequential.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
-    together = sequential.log_prob(sequential.step_laws(padded(scores, 3), order, 1.0), order, k)
-    for row in range(2):
+    together = sequential.log_prob(padded(scores, 3), order, k, 1.0)
+    for row in range(20):
         alone = Scores(*(part[row : row + 1] for part in scores))
         mine, few = order[row : row + 1, :, : int(k[row])], k[row : row + 1]
-        expected = sequential.log_prob(sequential.step_laws(alone, mine, 1.0), mine, few)
+        expected = sequential.log_prob(alone, mine, few, 1.0)
         torch.testing.assert_close(together[row : row + 1], expected)
 
 
@@ -129,26 +129,23 @@ def test_steps_that_do_not_count_have_finite_gradients():
     leaves = Scores(*(part.clone().requires_grad_() for part in scores))
     k = k_of(1, 3)
     order = sequential.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
-    laws = sequential.step_laws(leaves, order, 1.0)
-    other = sequential.step_laws(scores, order, 1.0)
-    (sequential.log_prob(laws, order, k).sum() + sequential.divergence(other, laws, order, k).sum()).backward()
+    gains = sequential.log_prob(leaves, order, k, 1.0), sequential.divergence(scores, leaves, order, k)
+    torch.cat(gains).sum().backward()
     assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
     assert not leaves.importance.grad[:, 3:].any()
 
 
 def test_the_mean_divergence_over_draws_is_that_of_the_two_policies():
     scores, other, k = random_scores(), random_scores(seed=3), k_of(3)
-    laws, others = (sequential.step_laws(given, ORDERS[None], 1.0) for given in (scores, other))
-    log_p, log_q = (sequential.log_prob(law, ORDERS[None], k)[0] for law in (laws, others))
-    steps = sequential.divergence(laws, others, ORDERS[None], k)[0]
+    log_p, log_q = (sequential.log_prob(given, ORDERS[None], k, 1.0)[0] for given in (scores, other))
+    steps = sequential.divergence(scores, other, ORDERS[None], k)[0]
     torch.testing.assert_close((log_p.exp() * steps).sum(), (log_p.exp() * (log_p - log_q)).sum())
 
 
 def test_a_policy_does_not_diverge_from_itself():
     scores, k = random_scores(2, 20), k_of(5, 20)
     order = sequential.sample(scores, k, 3, 1.0, torch.Generator().manual_seed(0))
-    laws = sequential.step_laws(scores, order, 1.0)
-    assert not sequential.divergence(laws, laws, order, k).any()
+    assert not sequential.divergence(scores, scores, order, k).any()
 
 
 # ---- the greedy path -------------------------------------------------------------------------------------------------

@@ -113,18 +113,18 @@ def sequential_step(
     with torch.no_grad():
         scores = run.score(state, k)
         order = sequential.sample(scores, k, config.group, temperature, generator)  # (B, G, K)
-        old = sequential.log_prob(sequential.step_laws(scores, order, temperature), order, k)
         mask = sequential.kept(order, k, state.visual.shape[1])  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, mask, config.reward == "exact")
         group = Group(mask, reward)
         path = sequential.sample(anchor.scores, anchor.k, 1, 1.0, generator)  # (B / 2, 1, K)
-        anchored = sequential.step_laws(anchor.scores, path, 1.0)
     advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
+    old: Tensor | None = None
     for _ in range(config.epochs):
-        laws = sequential.step_laws(run.score(state, k), order, temperature)
-        loss, clipped = clipped_loss(sequential.log_prob(laws, order, k) - old, advantage, k)
-        now = sequential.step_laws(run.score(anchor.state, anchor.k), path, 1.0)
-        away = sequential.divergence(anchored, now, path, anchor.k)[:, 0] / anchor.k  # (B / 2,)
+        log_prob = sequential.log_prob(run.score(state, k), order, k, temperature)  # (B, G)
+        old = log_prob.detach() if old is None else old  # the first epoch starts from the weights that drew
+        loss, clipped = clipped_loss(log_prob - old, advantage, k)
+        now = run.score(anchor.state, anchor.k)
+        away = sequential.divergence(anchor.scores, now, path, anchor.k)[:, 0] / anchor.k  # (B / 2,)
         run.descend(loss + config.anchor * away.mean())
     spread = run.mean(sequential.disagreement(group.mask, k).mean())
     run.state["log_temperature"] = steer(run.state["log_temperature"], spread, *BAND)

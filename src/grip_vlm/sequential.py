@@ -9,6 +9,7 @@ maximal marginal relevance (Carbonell & Goldstein 1998) with all its terms learn
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, Scores
 
 PAIRS = 2**28  # of tokens looked at together, 1 GiB; a batch with more is taken in parts
+ROWS = 8  # samples whose steps are taken together in training
 NEVER = -1e9  # a finite logit of probability 0: steps that do not count stay free of NaN
 
 
@@ -75,29 +77,40 @@ def step_laws(scores: Scores, order: Tensor, temperature: float) -> Tensor:
 
     Differentiable in all scores. Tokens already kept, and padding, have probability 0 (a log of about -1e9).
     """
-    b, n = scores.importance.shape
+    b, g, steps = order.shape
     rows = torch.arange(b, device=order.device)[:, None, None]
     cosine = torch.einsum("bgkd,bnd->bgkn", scores.keys[rows, order[..., :-1]], scores.keys)
     redundancy = F.pad(cosine.clamp(min=0).cummax(2).values, (0, 0, 1, 0))  # (B, G, K, N)
-    taken = F.pad(F.one_hot(order[..., :-1], n).cumsum(2) > 0, (0, 0, 1, 0))  # (B, G, K, N)
+    step = torch.arange(steps, device=order.device)
+    picked = torch.full((b, g, scores.importance.shape[1]), steps, device=order.device)  # (B, G, N) at which step
+    picked = picked.scatter(2, order, step.expand_as(order))
+    barred = (picked[:, :, None] < step[:, None]) | torch.isneginf(scores.importance)[:, None, None]
     logits = scores.importance[:, None, None] - scores.aversion[:, None, None] * redundancy
-    barred = taken | torch.isneginf(scores.importance)[:, None, None]
     return (logits / temperature).masked_fill(barred, NEVER).log_softmax(-1)
 
 
-def log_prob(laws: Tensor, order: Tensor, k: Tensor) -> Tensor:
-    """log p of each draw's first k picks, (B, G), from `step_laws`."""
-    picked = laws.gather(3, order[..., None])[..., 0]  # (B, G, K)
-    return picked.masked_fill(~counting(order, k), 0.0).sum(2)
+def log_prob(scores: Scores, order: Tensor, k: Tensor, temperature: float) -> Tensor:
+    """log p of each draw's first k picks, (B, G), of draws (B, G, K) and (B,) budgets; differentiable in all scores."""
+
+    def picks(order: Tensor, k: Tensor, scores: Scores) -> Tensor:
+        each = step_laws(scores, order, temperature).gather(3, order[..., None])[..., 0]  # (B, G, K)
+        return each.masked_fill(~counting(order, k), 0.0).sum(2)
+
+    return _in_parts(picks, order, k, scores)
 
 
-def divergence(laws: Tensor, other: Tensor, order: Tensor, k: Tensor) -> Tensor:
-    """KL(laws || other), (B, G): summed over all tokens at each of the first k steps along the draws in `order`.
+def divergence(scores: Scores, other: Scores, order: Tensor, k: Tensor) -> Tensor:
+    """KL of two policies at temperature 1, (B, G): over all tokens, at each of the first k steps of the draws `order`.
 
-    Its mean over draws from `laws` is the divergence of the two policies, each step of it exact.
+    Its mean over draws from `scores` is the divergence of the two policies, each step of it exact.
     """
-    steps = (laws.exp() * (laws - other)).sum(3)  # (B, G, K)
-    return steps.masked_fill(~counting(order, k), 0.0).sum(2)
+
+    def steps(order: Tensor, k: Tensor, scores: Scores, other: Scores) -> Tensor:
+        laws, others = step_laws(scores, order, 1.0), step_laws(other, order, 1.0)
+        each = (laws.exp() * (laws - others)).sum(3)  # (B, G, K)
+        return each.masked_fill(~counting(order, k), 0.0).sum(2)
+
+    return _in_parts(steps, order, k, scores, other)
 
 
 def disagreement(mask: Tensor, k: Tensor) -> Tensor:
@@ -129,6 +142,16 @@ def _valid(scores: Scores, k: Tensor) -> Tensor:
     if (k < 1).any() or (k > valid.sum(1)).any():
         raise ValueError(f"k must be in [1, tokens there are], got {k.tolist()} of {valid.sum(1).tolist()}")
     return valid
+
+
+def _in_parts(law: Callable[..., Tensor], order: Tensor, k: Tensor, *scores: Scores) -> Tensor:
+    """`law` of rows with similar budgets together, so that few steps are taken that do not count."""
+    parts = torch.split(k.argsort(), ROWS)
+    found = [
+        law(order[rows, :, : int(k[rows].max())], k[rows], *(Scores(*(part[rows] for part in said)) for said in scores))
+        for rows in parts
+    ]
+    return torch.cat(found)[torch.cat(parts).argsort()]
 
 
 def _draw(scores: Scores, steps: int, group: int, temperature: float, generator: torch.Generator | None) -> Tensor:
