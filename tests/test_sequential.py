@@ -196,14 +196,15 @@ def test_a_batch_with_too_many_pairs_is_taken_in_parts(monkeypatch):
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_a_budget_that_the_tokens_cannot_meet_is_refused(k):
-    with pytest.raises(ValueError, match=r"k must be in \[1, tokens there are\], got \[[06]\] of \[5\]"):
+    with pytest.raises(ValueError, match=r"k must be between 1 and the number of tokens; got k \[[06]\] for \[5\]"):
         sequential.greedy(random_scores(), k_of(k))
 
 
-def test_scores_that_are_not_a_number_are_refused():
+@pytest.mark.parametrize("part", Scores._fields)
+def test_scores_that_are_not_a_number_are_refused(part):
     scores = random_scores()
-    scores.importance[0, 2] = torch.nan
-    with pytest.raises(ValueError, match="a score is NaN"):
+    getattr(scores, part)[0, 2] = torch.nan
+    with pytest.raises(ValueError, match=f"({part}|scores).* contain NaN"):
         sequential.greedy(scores, k_of(2))
 
 

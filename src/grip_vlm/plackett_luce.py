@@ -10,11 +10,14 @@ from torch import Tensor
 
 def sample(scores: Tensor, k: int, group: int, generator: torch.Generator | None = None) -> Tensor:
     """Ordered draws without replacement, (B, G, k) indices, of (B, N) scores; padding is -inf and is never drawn."""
-    uniform = torch.rand(
-        scores.shape[0], group, scores.shape[1], generator=generator, device=scores.device, dtype=torch.float32
-    )
-    gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
-    return (scores.detach()[:, None] + gumbel).topk(k, dim=-1).indices
+    noise = gumbel((scores.shape[0], group, scores.shape[1]), generator, scores.device)
+    return (scores.detach()[:, None] + noise).topk(k, dim=-1).indices
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard Gumbel noise, float32: the highest of logits plus it is a draw from their softmax."""
+    uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float32)
+    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
 
 
 def step_log_probs(scores: Tensor, order: Tensor) -> Tensor:

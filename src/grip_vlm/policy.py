@@ -42,7 +42,7 @@ def greedy(scores: Tensor, k: Tensor) -> Tensor:
     Raises:
         ValueError: a score is NaN, or k exceeds the tokens there are.
     """
-    _check(scores, k)
+    tokens_there(scores, k)
     order = scores.argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(scores.shape[1], device=scores.device).expand_as(order)
@@ -56,8 +56,7 @@ def gibbs(scores: Tensor, k: Tensor) -> Gibbs:
     Raises:
         ValueError: a score is NaN, or k is not in [1, tokens there are].
     """
-    _check(scores, k)
-    valid = torch.isfinite(scores)
+    valid = tokens_there(scores, k)
     theta = scores.detach().double()
     centre = torch.where(valid, theta, 0).sum(1, keepdim=True) / valid.sum(1, keepdim=True)
     theta = torch.where(valid, theta - centre, -torch.inf)
@@ -79,12 +78,19 @@ def gibbs(scores: Tensor, k: Tensor) -> Gibbs:
     return Gibbs(theta, k, p, log_z, inclusion)
 
 
-def _check(scores: Tensor, k: Tensor) -> None:
+def tokens_there(scores: Tensor, k: Tensor) -> Tensor:
+    """Which of (B, N) scores are tokens, not padding, bool; k is (B,) tokens to keep of them.
+
+    Raises:
+        ValueError: a score is NaN or +inf, or k is not in [1, tokens there are].
+    """
     if torch.isnan(scores).any() or (scores == torch.inf).any():
         raise ValueError("scores contain NaN or +inf; the scorer has diverged or its input is not finite")
-    counts = torch.isfinite(scores).sum(1)
+    valid = torch.isfinite(scores)
+    counts = valid.sum(1)
     if (k < 1).any() or (k > counts).any():
         raise ValueError(f"k must be between 1 and the number of tokens; got k {k.tolist()} for {counts.tolist()}")
+    return valid
 
 
 def _tilt(theta: Tensor, k: Tensor, steps: int = 60) -> Tensor:
@@ -177,8 +183,7 @@ def soft_top_k(scores: Tensor, k: Tensor) -> Tensor:
 
     Padding gets -inf. Source: VisionSelector (arXiv 2510.16598), with the implicit gradient of lambda.
     """
-    _check(scores, k)
-    valid = torch.isfinite(scores)
+    valid = tokens_there(scores, k)
     full = (k >= valid.sum(1))[:, None]
     shift = _tilt(scores.detach().double(), k)[:, None].to(scores.dtype)
     finite = torch.where(valid, scores, 0)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from grip_vlm import policy
 from grip_vlm.mdp import State
+from grip_vlm.plackett_luce import gumbel
 from grip_vlm.scorer import Scorer, Scores
 
 PAIRS = 2**28  # of tokens looked at together, 1 GiB; a batch with more is taken in parts
@@ -136,12 +137,9 @@ def discounted(scores: Scores) -> Tensor:
 
 def _valid(scores: Scores, k: Tensor) -> Tensor:
     """Which tokens are not padding, (B, N)."""
-    valid = ~torch.isneginf(scores.importance)
-    if any(torch.isnan(part).any() for part in scores):
-        raise ValueError("a score is NaN")
-    if (k < 1).any() or (k > valid.sum(1)).any():
-        raise ValueError(f"k must be in [1, tokens there are], got {k.tolist()} of {valid.sum(1).tolist()}")
-    return valid
+    if torch.isnan(scores.aversion).any() or torch.isnan(scores.keys).any():
+        raise ValueError("aversion or keys contain NaN; the scorer has diverged or its input is not finite")
+    return policy.tokens_there(scores.importance, k)
 
 
 def _in_parts(law: Callable[..., Tensor], order: Tensor, k: Tensor, *scores: Scores) -> Tensor:
@@ -166,8 +164,7 @@ def _draw(scores: Scores, steps: int, group: int, temperature: float, generator:
     for _ in range(steps):
         noisy = value
         if generator is not None:
-            uniform = torch.rand(b, group, n, generator=generator, device=value.device)
-            noisy = value / temperature - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+            noisy = value / temperature + gumbel((b, group, n), generator, value.device)
         pick = noisy.argmax(2)  # (B, G)
         order.append(pick)
         value = torch.minimum(value, beside[rows, pick])
