@@ -11,10 +11,10 @@ tasks and tests on the sixth, for each of the six. `crowded` trains nothing: gri
 things and smaller shapes than any in training. The frozen VLM was not trained on such scenes either, so that there
 `of full` is the number to read.
 
-Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 and GRPO take 6 each: 8 for a line
-without a stage 1 of its own, 14 with one and for `no warm-up`, 80 for `transfer` (six such trainings, and six times
-6000 images to encode), 10 for `crowded`; 190 in all. Like compare.py it goes on where it was stopped, and
-writes what it has whenever a name is done.
+Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 and GRPO take 6 each: 8 for a
+line without a stage 1 of its own, 14 with one and for `no warm-up`, 80 for `transfer` (six such trainings, and six
+times 6000 images to encode), 10 for `crowded`; 190 in all. Like compare.py it goes on where it was stopped, and writes
+what it has whenever a name is done.
 """
 
 from collections.abc import Sequence
