@@ -41,7 +41,7 @@ def greedy(scores: Scores, k: Tensor) -> Tensor:
     """The best token at every step. (B,) k -> (B, N) bool; of equal tokens the first.
 
     Raises:
-        ValueError: a score is NaN, or k is not in [1, tokens there are].
+        ValueError: a score is NaN or infinite, or k is not in [1, tokens there are].
     """
     valid = _valid(scores, k)
     some = k < valid.sum(1)  # (B,) the others keep all they have
@@ -56,7 +56,7 @@ def sample(scores: Scores, k: Tensor, group: int, temperature: float, generator:
     """Ordered draws without replacement, (B, G, max k) indices; those beyond a row's own k do not count.
 
     Raises:
-        ValueError: a score is NaN, or k is not in [1, tokens there are].
+        ValueError: a score is NaN or infinite, or k is not in [1, tokens there are].
     """
     _valid(scores, k)
     return _draw(scores, int(k.max()), group, temperature, generator)
@@ -93,11 +93,10 @@ def step_laws(scores: Scores, order: Tensor, temperature: float) -> Tensor:
 def log_prob(scores: Scores, order: Tensor, k: Tensor, temperature: float) -> Tensor:
     """log p of each draw's first k picks, (B, G), of draws (B, G, K) and (B,) budgets; differentiable in all scores."""
 
-    def picks(order: Tensor, k: Tensor, scores: Scores) -> Tensor:
-        each = step_laws(scores, order, temperature).gather(3, order[..., None])[..., 0]  # (B, G, K)
-        return each.masked_fill(~counting(order, k), 0.0).sum(2)
+    def picks(order: Tensor, scores: Scores) -> Tensor:
+        return step_laws(scores, order, temperature).gather(3, order[..., None])[..., 0]
 
-    return _in_parts(picks, order, k, scores)
+    return _along(picks, order, k, scores)
 
 
 def divergence(scores: Scores, other: Scores, order: Tensor, k: Tensor) -> Tensor:
@@ -106,12 +105,11 @@ def divergence(scores: Scores, other: Scores, order: Tensor, k: Tensor) -> Tenso
     Its mean over draws from `scores` is the divergence of the two policies, each step of it exact.
     """
 
-    def steps(order: Tensor, k: Tensor, scores: Scores, other: Scores) -> Tensor:
+    def steps(order: Tensor, scores: Scores, other: Scores) -> Tensor:
         laws, others = step_laws(scores, order, 1.0), step_laws(other, order, 1.0)
-        each = (laws.exp() * (laws - others)).sum(3)  # (B, G, K)
-        return each.masked_fill(~counting(order, k), 0.0).sum(2)
+        return (laws.exp() * (laws - others)).sum(3)
 
-    return _in_parts(steps, order, k, scores, other)
+    return _along(steps, order, k, scores, other)
 
 
 def disagreement(mask: Tensor, k: Tensor) -> Tensor:
@@ -142,13 +140,16 @@ def _valid(scores: Scores, k: Tensor) -> Tensor:
     return policy.tokens_there(scores.importance, k)
 
 
-def _in_parts(law: Callable[..., Tensor], order: Tensor, k: Tensor, *scores: Scores) -> Tensor:
-    """`law` of rows with similar budgets together, so that few steps are taken that do not count."""
-    parts = torch.split(k.argsort(), ROWS)
-    found = [
-        law(order[rows, :, : int(k[rows].max())], k[rows], *(Scores(*(part[rows] for part in said)) for said in scores))
-        for rows in parts
-    ]
+def _along(steps: Callable[..., Tensor], order: Tensor, k: Tensor, *scores: Scores) -> Tensor:
+    """What `steps` says of every step, (B, G, K), summed over the first k of each draw, (B, G).
+
+    Rows with similar budgets go together, so that few steps are taken that do not count.
+    """
+    parts, found = torch.split(k.argsort(), ROWS), []
+    for rows in parts:
+        paths = order[rows, :, : int(k[rows].max())]  # (ROWS, G, at most K)
+        each = steps(paths, *(Scores(*(part[rows] for part in said)) for said in scores))
+        found.append(each.masked_fill(~counting(paths, k[rows]), 0.0).sum(2))
     return torch.cat(found)[torch.cat(parts).argsort()]
 
 
