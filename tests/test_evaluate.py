@@ -14,7 +14,7 @@ from grip_vlm.rows import read, repair
 
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),
-    *("score", "seconds", "seed", "commit", "torch", "transformers", "device", "entering", "group"),
+    *("score", "seconds", "seed", "commit", "torch", "transformers", "device", "entering", "group", "image_id"),
 )
 BUDGETS = ("7", "0.1")
 

@@ -82,6 +82,16 @@ def test_a_copy_of_the_sample_gives_the_items_of_the_sample(tmp_path, name, form
         assert item.image.tobytes() == row["image"].tobytes()
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_of_one_image_share_its_id(tmp_path, form):
+    first, second = benchmarks.load("gqa").sample()
+    shared = [first, {**second, "image": first["image"], "imageId": first["imageId"]}, second]
+    form("gqa", shared, tmp_path)
+    items = open_items("gqa", root=tmp_path)
+    one, same, other = (items.example(i).image_id for i in range(3))
+    assert one == same != other
+
+
 # ---- published -------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +200,7 @@ def test_all_rows_of_a_users_file_are_items(mine):
     item = items.example(2)
     assert (item.item, item.question, item.answers) == (f"{mine}, line 3", "What is it?", ("cat", "kitten"))
     assert item.image.size == (8, 6)
+    assert item.image_id == items.example(1).image_id == str(mine.parent / "cat.png")
 
 
 def test_a_users_file_without_rows_is_refused(mine):

@@ -1,7 +1,7 @@
 """Rows become means, paired intervals, a frontier, a figure and a table."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -65,6 +65,16 @@ def test_a_point_has_the_share_kept_and_the_median_time():
 def test_there_is_one_point_per_pruner_and_budget():
     found = [(point.pruner, point.budget) for point in pareto.points(SOME)]
     assert found == [("blind", "0"), ("full", "1.0"), ("grip", "0.1"), ("grip", "0.5"), ("random", "0.1")]
+
+
+def test_questions_on_one_image_are_not_independent():
+    scores = coins(1, 20)
+    own = rows("grip", {"one": [score for score in scores for _ in range(2)]})
+    shared = [replace(row, image_id=f"{i // 2}.png") for i, row in enumerate(own)]
+    half = rows("grip", {"one": scores})
+    width = [point.high - point.low for some in (own, shared, half) for point in pareto.points(some)]
+    assert width[1] == pytest.approx(width[2], abs=0.02)
+    assert width[1] > 1.3 * width[0]
 
 
 def test_the_interval_contains_the_mean_and_has_a_width():

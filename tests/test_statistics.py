@@ -26,6 +26,20 @@ def test_all_rows_are_resampled_with_the_same_items():
     assert drawn[:, 2] == pytest.approx(drawn[:, 0] + drawn[:, 1])
 
 
+def test_the_items_of_an_image_are_drawn_together():
+    scores, images = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]), ["b", "b", "a"]
+    drawn = resampled(scores, np.random.default_rng(0), images=images)
+    twice = {(2, 0): (1.0, 0.5), (1, 1): (2 / 3, 1 / 3), (0, 2): (0.0, 0.0)}  # how often b and a -> means
+    assert set(map(tuple, drawn.round(9).tolist())) == {tuple(np.round(means, 9)) for means in twice.values()}
+    assert np.isclose(drawn[:, 0], 2 / 3).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_images_of_one_item_each_are_items():
+    scores = np.random.default_rng(1).random((2, 9))
+    drawn = resampled(scores, np.random.default_rng(0), 50)
+    assert (resampled(scores, np.random.default_rng(0), 50, list("abcdefghi")) == drawn).all()
+
+
 def test_the_interval_is_about_two_standard_errors_on_each_side():
     drawn = resampled([[0.0, 1.0] * 200], np.random.default_rng(0))[:, 0]
     assert interval(drawn) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.005)

@@ -138,6 +138,7 @@ def _answer(vlm: FrozenVLM, name: str, pruner: Pruner, items: Items, seen: _Seen
             score=score(example, text, example.answers),
             entering=int(said.entering[i]),
             group=example.group,
+            image_id=example.image_id,
             **common,
         )
         for i, (example, text) in enumerate(zip(examples, said.texts, strict=True))

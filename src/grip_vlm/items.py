@@ -54,7 +54,8 @@ def _own(path: Path) -> Items:
 
     def example(index: int) -> Example:
         line = lines[index]
-        return Example(line.where, open_image(line.image, line.where), line.question, line.answers, EXACT)
+        image = open_image(line.image, line.where)
+        return Example(line.where, image, line.question, line.answers, EXACT, image_id=str(line.image))
 
     return Items(str(path), len(lines), 32, example)
 
@@ -70,6 +71,7 @@ def _published(name: str, benchmark: Published, root: Path | None) -> Items:
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{table.where}, row {place} is not one of benchmark {name!r}: {error}") from error
         item = f"{name}/{benchmark.split}/{place}"
-        return Example(item, table.image(row, place), asked.question, asked.answers, name, asked.group)
+        image, image_id = table.image(row, place)
+        return Example(item, image, asked.question, asked.answers, name, asked.group, image_id)
 
     return Items(name, len(table.kept), benchmark.max_new_tokens, example)

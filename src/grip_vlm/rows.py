@@ -39,6 +39,8 @@ class Row:
     """visual tokens that enter the language model; rows from before this field was there do not say"""
     group: str = ""
     """what the benchmark's summary tells items apart by; empty in files of before it was there"""
+    image_id: str = ""
+    """the same for items of one image, which are resampled together; empty where every item has an image of its own"""
 
     @property
     def key(self) -> tuple[str, ...]:

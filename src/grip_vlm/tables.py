@@ -1,5 +1,6 @@
 """The table of a published benchmark, from the hub or a local copy; an image is read when its row is."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,20 @@ class Table:
             row["image"] = self.pictures[self.places[row["imageId"]]]["image"]
         return row
 
-    def image(self, row: dict[str, Any], index: int) -> Image.Image:
-        """The row's image in RGB.
+    def image(self, row: dict[str, Any], index: int) -> tuple[Image.Image, str]:
+        """The row's image in RGB, and an id that it shares with its copies in other rows.
 
         Raises:
             ValueError: it is missing or cannot be read.
         """
         where, cell = f"{self.where}, row {index}", row["image"] or {}
-        if cell.get("bytes"):
-            return open_image(Path(cell["path"] or "image"), where, cell["bytes"])
-        if not cell.get("path"):
-            raise ValueError(f"{where}: there is no image")
-        return open_image(find_image(self.folder, cell["path"], where), where)
+        path, content = Path(cell.get("path") or "image"), cell.get("bytes")
+        if not content:
+            if not cell.get("path"):
+                raise ValueError(f"{where}: there is no image")
+            path = find_image(self.folder, cell["path"], where)
+            content = path.read_bytes()
+        return open_image(path, where, content), hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def open_table(name: str, benchmark: Published, root: Path | None) -> Table:

@@ -46,6 +46,8 @@ class Example:
     benchmark: str
     group: str = ""
     """what the benchmark's score or summary tells items apart by, such as a category"""
+    image_id: str = ""
+    """the same for items of one image; empty where every item has an image of its own"""
 
 
 class Composed(Protocol):

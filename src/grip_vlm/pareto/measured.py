@@ -43,7 +43,7 @@ class Point:
     """macro mean over benchmarks, training seeds averaged"""
     low: float
     high: float
-    """95 % interval: items resampled within benchmarks, and training seeds"""
+    """95 % interval: images resampled within benchmarks, and training seeds"""
     by_benchmark: dict[str, float]
     seconds: float
     """median per item; NaN where the clocks say nothing"""
@@ -121,8 +121,8 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
 
     `timed` says that the rows' clocks mean something: that nothing else ran beside them.
 
-    Each resample draws the items of every benchmark with replacement, the same for all points, and each pruner's
-    training seeds, the same for all of its points with those seeds.
+    Each resample draws the images of every benchmark with replacement, each with all of its items, the same for all
+    points, and each pruner's training seeds, the same for all of its points with those seeds.
 
     Raises:
         ValueError: there are no rows, or some have not been measured on the same items as the others.
@@ -137,9 +137,10 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
     sizes = np.array([len(at) for at in cells.values()])
     shares = _shares(columns, cells)
     means, draws = {}, np.zeros((REPETITIONS, len(cells)))  # (R, P)
+    images = _images(rows)
     for number, (benchmark, scores) in enumerate(_scores(rows, columns).items()):
         means[benchmark] = np.add.reduceat(scores.mean(1), starts) / sizes  # (P,)
-        drawn = resampled(scores, np.random.default_rng((0, number)))  # (R, K)
+        drawn = resampled(scores, np.random.default_rng((0, number)), images=images[benchmark])  # (R, K)
         draws += np.add.reduceat(drawn * shares, starts, axis=1)
     draws /= len(means)
     macro = np.mean(list(means.values()), axis=0)
@@ -187,6 +188,18 @@ def _scores(rows: Sequence[Row], columns: Sequence[_Column]) -> dict[str, Array]
                     f" lacks {of}; evaluate it with the same benchmarks and --limit"
                 )
     return {benchmark: sums[benchmark] / counts[benchmark] for benchmark in sums}
+
+
+def _images(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """benchmark -> which image each of its items is about, in the order of `_scores`."""
+    known: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row.image_id or (row.benchmark, row.item) not in known:
+            known[row.benchmark, row.item] = row.image_id or row.item
+    images: dict[str, list[str]] = defaultdict(list)
+    for (benchmark, _), image in sorted(known.items()):
+        images[benchmark].append(image)
+    return images
 
 
 def _shares(columns: Sequence[_Column], cells: Mapping[tuple[str, str], Sequence[int]]) -> Array:

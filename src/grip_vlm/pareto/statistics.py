@@ -10,22 +10,29 @@ REPETITIONS = 20_000
 _BLOCK = 500  # resamples at a time, which bounds the memory that thousands of items take
 
 
-def resampled(scores: ArrayLike, rng: np.random.Generator, repetitions: int = REPETITIONS) -> Array:
-    """Mean score of every column over resampled items, the same items for all columns: the pairing.
+def resampled(
+    scores: ArrayLike, rng: np.random.Generator, repetitions: int = REPETITIONS, images: ArrayLike | None = None
+) -> Array:
+    """Mean score of every method over resampled items, the same items for all methods: the pairing.
 
     Args:
         scores: (K, I), a method and training seed per row, an item per column.
+        images: (I,), which image an item is about; images are drawn, each with all of its items. None: one per item.
 
     Returns:
         (R, K)
     """
     values = np.asarray(scores, dtype=float)
-    n = values.shape[1]
+    sizes = np.ones(values.shape[1])  # (I,), items of an image
+    if images is not None:
+        _, image = np.unique(images, return_inverse=True)  # (I,)
+        values, sizes = np.stack([np.bincount(image, row) for row in values]), np.bincount(image).astype(float)
+    n = len(sizes)
     means = np.empty((repetitions, len(values)))  # (R, K)
     for start in range(0, repetitions, _BLOCK):
         rows = min(_BLOCK, repetitions - start)
-        times = rng.multinomial(n, np.full(n, 1 / n), size=rows)  # (rows, I)
-        means[start : start + rows] = times.astype(float) @ values.T / n
+        times = rng.multinomial(n, np.full(n, 1 / n), size=rows).astype(float)  # (rows, n)
+        means[start : start + rows] = times @ values.T / (times @ sizes)[:, None]
     return means
 
 
