@@ -35,8 +35,8 @@ def latex(table: Table) -> str:
 
 
 def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "†": r"$^\dagger$"}
-    special |= {"∞": r"$\infty$", "±": r"$\pm$"}
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"∞": r"$\infty$", "±": r"$\pm$", "†": r"\rlap{$^\dagger$}"}
     for sign in "&%$#_{}":
         special[sign] = "\\" + sign
     bold = re.fullmatch(r"\*\*(.+?)\*\*(.*)", text)
