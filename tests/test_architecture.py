@@ -12,7 +12,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import from itself and from rooms before it.
 ORDER = [
     ["files", "rows", "resume", "budget", "mdp", "scenes", "draw"],
-    ["benchmarks", "policy", "plackett_luce", "bernoulli", "scorer", "sequence", "inside", "exploration"],
+    ["benchmarks", "policy", "bernoulli", "scorer", "sequence", "inside", "exploration"],
     ["summary", "sequential"],
     ["pareto"],
     ["checkpoint", "vlms", "data", "tables", "items"],
@@ -21,7 +21,7 @@ ORDER = [
     ["training", "cost"],
     ["focus"],
     ["advantage"],
-    ["warmup", "grpo_sets", "grpo_ordered", "grpo", "ppo"],
+    ["warmup", "grpo_sets", "grpo", "ppo"],
     ["commands"],
     ["cli", "integrations"],
 ]

@@ -1,12 +1,14 @@
 """The command line answers, and its user's mistakes end with code 2 and one line."""
 
 import json
+import sys
 
 import pytest
 from PIL import Image
 
 from grip_vlm import benchmarks, checkpoint, pruners, vlms
 from grip_vlm.cli import main
+from grip_vlm.scenes.pixels import digits
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,23 @@ def test_pareto_names_rows_that_are_missing(mistake, tmp_path):
 
 
 # ---- what it does ----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_extra_is_named_with_what_brings_it(capsys, monkeypatch, tmp_path):
+    digits.cache_clear()
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    words = ["--pruners", "full", "--benchmarks", "reading", "--budgets", "0.1", "--out", str(tmp_path / "rows.jsonl")]
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *words])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.endswith("grip-vlm: sklearn is missing; pip install 'grip-vlm[scenes]'\n")
+
+
+def test_a_tracker_that_is_not_installed_is_named(capsys, tmp_path, vlm_dir):
+    words = ["--vlm", str(vlm_dir), "--examples", "2", "--dev-examples", "2", "--log", "comet_ml"]
+    with pytest.raises(SystemExit):
+        main(["warmup", *words, "--out", str(tmp_path / "run")])
+    assert "tracker 'comet_ml' is not installed" in capsys.readouterr().err
 
 
 def test_help_is_not_a_mistake(capsys):

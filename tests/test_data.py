@@ -37,6 +37,11 @@ def test_every_tenth_row_is_dev_and_the_others_train(tmp_path):
     assert train == [number for number in range(1, 26) if number not in dev]
 
 
+def test_without_labels_no_answer_is_read(tmp_path):
+    path = write(tmp_path, [{"image": "cat.png", "question": "What is it?"}, row(answers="cat")])
+    assert [example.answers for example in load_examples(str(path), "train", 9, labelled=False)] == [(), ()]
+
+
 def test_no_more_rows_than_asked_for_are_returned(tmp_path):
     assert len(load_examples(str(write(tmp_path, [row()] * 9)), "train", 4)) == 4
 

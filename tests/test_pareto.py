@@ -56,6 +56,13 @@ def test_the_order_of_rows_does_not_matter():
     assert pareto.points(SOME[::-1]) == pareto.points(SOME)
 
 
+def test_methods_with_more_seeds_keep_the_same_share():
+    one = rows("one", {"a": [1.0] * 300}, kept=10, tokens=196)
+    three = [row for seed in range(3) for row in rows("three", {"a": [1.0] * 300}, kept=10, tokens=196, seed=seed)]
+    kept = {point.kept for point in pareto.points(one + three)}
+    assert len(kept) == 1
+
+
 def test_a_point_has_the_share_kept_and_the_median_time():
     some = rows("grip", {"one": [1]}, seconds=0.1) + rows("grip", {"two": [1, 1]}, seconds=0.3)
     (point,) = pareto.points(some)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grip_vlm import plackett_luce, policy, sequential
+from grip_vlm import policy, sequential
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, ScorerConfig, Scores
 
@@ -69,9 +69,39 @@ def test_draws_follow_the_probabilities_of_their_orders():
 
 def test_without_aversion_it_is_plackett_luce():
     scores = random_scores(aversion=0.0)
-    laws = sequential.step_laws(scores, ORDERS[None], 1.0)
-    expected = plackett_luce.step_log_probs(scores.importance, ORDERS[None])
-    torch.testing.assert_close(laws.gather(3, ORDERS[None, ..., None])[..., 0], expected)
+    weight = scores.importance[0].exp()
+    expected = []
+    for order in ORDERS.tolist():
+        left, chance = float(weight.sum()), 1.0
+        for token in order:
+            chance *= float(weight[token]) / left
+            left -= float(weight[token])
+        expected.append(chance)
+    found = sequential.log_prob(scores, ORDERS[None], k_of(3), 1.0)[0].exp()
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_a_row_of_few_tokens_has_the_same_law_beside_one_that_draws_more_than_it_has():
+    short, long = random_scores(n=4, seed=3), random_scores(n=20, seed=4)
+    batch = Scores(*(torch.cat(parts) for parts in zip(padded(short, 16), long, strict=True)))
+    k = k_of(3, 7)
+    order = sequential.sample(batch, k, 64, 1.0, torch.Generator().manual_seed(0))
+    found = sequential.log_prob(batch, order, k, 1.0)[0]
+    torch.testing.assert_close(found, sequential.log_prob(short, order[:1, :, :3], k_of(3), 1.0)[0])
+    other = random_scores(n=4, seed=5)
+    others = Scores(*(torch.cat(parts) for parts in zip(padded(other, 16), long, strict=True)))
+    away = sequential.divergence(batch, others, order, k)[0]
+    torch.testing.assert_close(away, sequential.divergence(short, other, order[:1, :, :3], k_of(3))[0])
+
+
+def test_scores_that_differ_by_thousands_have_finite_laws_and_gradients():
+    scores = random_scores(1, 50)
+    scores = scores._replace(importance=(1e3 * scores.importance).requires_grad_())
+    order = sequential.sample(scores, k_of(20), 4, 1.0, torch.Generator().manual_seed(0))
+    found = sequential.log_prob(scores, order, k_of(20), 1.0)
+    found.sum().backward()
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(scores.importance.grad).all()
 
 
 def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and_keys():

@@ -99,6 +99,10 @@ def test_the_hypervolume_is_the_area_under_the_staircase():
     assert hypervolume([10, 10**1.5], [0.5, 0.8], 1, 100) == pytest.approx(0.25 * 0.5 + 0.25 * 0.8)
 
 
+def test_what_is_better_than_all_tokens_dominates_no_more_than_they_do():
+    assert hypervolume([1, 10], [1.2, 1.2], 1, 100) == pytest.approx(1)
+
+
 def test_dominated_dear_and_negative_points_add_nothing_to_the_hypervolume():
     alone = hypervolume([10.0], [0.5], 1, 100)
     assert hypervolume([1, 10, 20, 200], [-0.3, 0.5, 0.4, 0.9], 1, 100) == pytest.approx(alone) == 0.25

@@ -114,6 +114,25 @@ def test_resuming_with_other_settings_is_refused(vlm, scorer, bank, tmp_path):
         trained(train, vlm, scorer, bank, replace(config, group=4))
 
 
+def test_resuming_from_another_scorer_is_refused(vlm, scorer, bank, tmp_path):
+    config, other = GRPOConfig(out=tmp_path / "run", **SMALL), copy.deepcopy(scorer)
+    trained(train, vlm, scorer, bank, config)
+    with torch.no_grad():
+        other.head[-1].bias.add_(1.0)
+    with pytest.raises(ValueError, match=r"other settings \(init\)"):
+        trained(train, vlm, other, bank, config)
+
+
+@pytest.mark.parametrize(("stage", "kind"), [(train, GRPOConfig), (ppo.train, ppo.PPOConfig)])
+def test_what_a_relaxation_began_and_a_policy_goes_on_with_is_chosen_one_after_another(
+    stage, kind, vlm, scorer, bank, tmp_path
+):
+    begun = copy.deepcopy(scorer)
+    begun.config = replace(begun.config, one_pass=True)
+    stage(vlm, begun, bank, bank, kind(out=tmp_path / "run", **SMALL))
+    assert not checkpoint.load(tmp_path / "run", vlm).config.one_pass
+
+
 def test_divergence_stops_with_a_clear_message(vlm, scorer, bank, tmp_path):
     broken = copy.deepcopy(scorer)
     with torch.no_grad():

@@ -80,10 +80,11 @@ def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = F
     for start in track(range(0, len(examples), size), description="encoding images", transient=True, console=bar):
         part = examples[start : start + size]
         images, questions = [e.image for e in part], [e.question for e in part]
-        targets = [e.answers[0] for e in part]
         if label_free:
             encoded = vlm.encode(vlm.inputs(images, questions))
             targets = vlm.generate(vlm.pruned(encoded.prompt, Action(encoded.state.visual_mask), forward=False), 32)
+        else:
+            targets = [e.answers[0] for e in part]
         inputs = vlm.inputs(images, questions, targets)
         for row, sample in enumerate(vlm.samples(inputs)[0]):
             example = part[row]

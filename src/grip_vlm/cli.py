@@ -9,6 +9,8 @@ import tyro
 
 from grip_vlm.commands import Command
 
+EXTRAS = {"sklearn": "scenes", "matplotlib": "plot", "scipy": "plot"}  # package -> the extra that brings it
+
 
 def _parse(arguments: list[str] | None) -> Command:
     """tyro's parser, with its error panel joined into one line."""
@@ -41,6 +43,12 @@ def main(arguments: list[str] | None = None) -> None:
         command.run()
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"grip-vlm: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        print(f"grip-vlm: {package} is missing; pip install 'grip-vlm[{EXTRAS[package]}]'", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("grip-vlm: interrupted; the same command goes on where it was", file=sys.stderr)

@@ -16,13 +16,14 @@ from grip_vlm.benchmarks._exact import EXACT
 ROW = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
 
 
-def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Example]:
+def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bool = True) -> list[Example]:
     """The first `count` examples of a split.
 
     Args:
         data: `scenes`, composed benchmarks' names with commas between them, which take turns, or a JSONL file of rows
             with `image` (a path relative to the file, to its `images` folder, or absolute), `question` and `answers`.
         split: train, dev or test; a JSONL file has no splits: every tenth row is dev, the others train.
+        labelled: whether rows of a JSONL file must have answers; if not, none is read.
 
     Raises:
         ValueError: unknown data, a benchmark named twice, or a bad row, named by file and line.
@@ -36,7 +37,7 @@ def load_examples(data: str, split: str, count: int, seed: int = 0) -> list[Exam
     path = Path(data)
     if not path.is_file():
         raise ValueError(f"no data {data!r}: neither `scenes`, nor some of {','.join(composed)}, nor a file")
-    rows = [row for i, row in enumerate(read_lines(path)) if (i % 10 == 9) == (split != "train")][:count]
+    rows = [row for i, row in enumerate(read_lines(path, labelled)) if (i % 10 == 9) == (split != "train")][:count]
     if not rows:
         raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")
     return [Example(row.where, open_image(row.image, row.where), row.question, row.answers, EXACT) for row in rows]
@@ -52,8 +53,8 @@ class Line:
     answers: tuple[str, ...]
 
 
-def read_lines(path: Path) -> Iterator[Line]:
-    """Rows of a user's JSONL file, checked, their images not read.
+def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:
+    """Rows of a user's JSONL file, checked, their images not read; without answers if they are not `labelled`.
 
     Raises:
         ValueError: a bad row, named by file and line.
@@ -66,14 +67,14 @@ def read_lines(path: Path) -> Iterator[Line]:
                     row = json.loads(line)
                 except ValueError as error:
                     raise ValueError(f"{where}: not JSON ({error}); {ROW}") from error
-                yield _checked(row, path, where)
+                yield _checked(row, path, where, labelled)
 
 
-def _checked(row: Any, path: Path, where: str) -> Line:
+def _checked(row: Any, path: Path, where: str, labelled: bool) -> Line:
     if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not isinstance(row.get("question"), str):
         raise ValueError(f"{where}: image or question is missing; {ROW}")
-    answers = row.get("answers")
-    if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a for a in answers):
+    answers = row.get("answers") if labelled else ()
+    if labelled and not (isinstance(answers, list) and answers and all(isinstance(a, str) and a for a in answers)):
         raise ValueError(f"{where}: answers must be a list of one text at least; {ROW}")
     return Line(where, find_image(path.parent, row["image"], where), row["question"], tuple(answers))
 

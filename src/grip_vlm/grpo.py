@@ -10,7 +10,7 @@ docs/paper.md says which is which.
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,6 @@ from grip_vlm import focus, sequential
 from grip_vlm.advantage import far_enough, group_advantage
 from grip_vlm.bank import Bank, Batch
 from grip_vlm.exploration import steer
-from grip_vlm.grpo_ordered import ordered_step
 from grip_vlm.grpo_sets import gibbs_step
 from grip_vlm.mdp import Group, State
 from grip_vlm.rewards import group_reward
@@ -49,7 +48,7 @@ class GRPOConfig(RunConfig):
     policy: Literal["sequential", "gibbs", "plackett_luce"] = "sequential"
     """one token after another, each less what it repeats; or sets; or one after another by importance alone"""
     reward: Literal["dense", "exact"] = "dense"
-    """with `--policy plackett_luce --reward exact` this is the GRIP-like baseline"""
+    """with `--policy plackett_luce --reward exact` this is the baseline `grip_like`"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,22 +59,18 @@ class GRPOConfig(RunConfig):
 def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOConfig) -> Scorer:
     """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out."""
     scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
+    scorer.config = replace(scorer.config, one_pass=False)  # one that a relaxation trained had it
     reference = copy.deepcopy(scorer).requires_grad_(False)
-    start = 0.0 if config.policy == "sequential" else None
+    start = None if config.policy == "gibbs" else 0.0
     state: dict[str, Any] = {"log_temperature": start, "scale": {}, "spread": {}}
     run = Run(config, "grip_like" if config.policy == "plackett_luce" else "grip", vlm, scorer, dev, state)
     for step, rng, generator in run.steps():
-        if config.policy == "plackett_luce":
-            batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
-            k = config.draw_k(rng, batch.encoded.state.counts)
-            ordered_step(run, batch, k, config.group, config.epochs, config.reward == "exact", generator)
-            continue
         chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
         anchor = draw_anchor(run, reference, bank, config, rng)
-        if config.policy == "sequential":
-            sigma = sequential_step(run, config, anchor, bank.batch(chosen), k, generator)
-        else:
+        if config.policy == "gibbs":
             sigma = gibbs_step(run, config, anchor, bank.batch(chosen), k, step / config.steps, generator)
+        else:
+            sigma = sequential_step(run, config, anchor, bank.batch(chosen), k, generator)
         focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
     return run.best
 
@@ -96,7 +91,13 @@ def draw_anchor(run: Run, reference: Scorer, bank: Bank, config: GRPOConfig, rng
     k = config.draw_k(rng, state.counts)
     with run.accelerator.autocast():
         scores = reference(state, k)
-    return Anchor(state, k, Scores(*(part.float() for part in scores)))
+    return Anchor(state, k, drawn_by(config, Scores(*(part.float() for part in scores))))
+
+
+def drawn_by(config: GRPOConfig, scores: Scores) -> Scores:
+    """What the policy makes of scores: Plackett-Luce knows of no repeats."""
+    alone = config.policy == "plackett_luce"
+    return scores._replace(aversion=torch.zeros_like(scores.aversion)) if alone else scores
 
 
 def sequential_step(
@@ -111,7 +112,7 @@ def sequential_step(
     state: State = batch.encoded.state
     temperature = math.exp(run.state["log_temperature"])
     with torch.no_grad():
-        scores = run.score(state, k)
+        scores = drawn_by(config, run.score(state, k))
         order = sequential.sample(scores, k, config.group, temperature, generator)  # (B, G, K)
         mask = sequential.kept(order, k, state.visual.shape[1])  # (B, G, N)
         reward, exact = group_reward(run.vlm, batch, mask, config.reward == "exact")
@@ -120,10 +121,10 @@ def sequential_step(
     advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
     old: Tensor | None = None
     for _ in range(config.epochs):
-        log_prob = sequential.log_prob(run.score(state, k), order, k, temperature)  # (B, G)
+        log_prob = sequential.log_prob(drawn_by(config, run.score(state, k)), order, k, temperature)  # (B, G)
         old = log_prob.detach() if old is None else old  # the first epoch starts from the weights that drew
         loss, clipped = clipped_loss(log_prob - old, advantage, k)
-        now = run.score(anchor.state, anchor.k)
+        now = drawn_by(config, run.score(anchor.state, anchor.k))
         away = sequential.divergence(anchor.scores, now, path, anchor.k)[:, 0] / anchor.k  # (B / 2,)
         run.descend(loss + config.anchor * away.mean())
     spread = run.mean(sequential.disagreement(group.mask, k).mean())

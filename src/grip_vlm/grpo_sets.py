@@ -76,9 +76,9 @@ def gibbs_gradient(law: Gibbs, old: Gibbs, mask: Tensor, advantage: Tensor) -> t
 
 
 def anchor_gradient(law: Gibbs, anchor: Gibbs) -> Tensor:
-    """d KL(pi || pi_ref) / d theta / d_ref, (B, N): Cov(z) (theta - theta_ref) / d_ref."""
+    """d KL(pi || pi_ref) / d theta / k, (B, N): Cov(z) (theta - theta_ref) / k, with Cov as approximated there."""
     away = torch.where(torch.isfinite(law.scores), law.scores - anchor.scores, 0)
-    return policy.covariance_times(law, away) / anchor.spread.clamp(min=1e-3)[:, None]
+    return policy.covariance_times(law, away) / anchor.k[:, None]
 
 
 def surrogate(scores: Tensor, gradient: Tensor) -> Tensor:

@@ -4,18 +4,18 @@
     loss = -E min(rho A, clip(rho, 0.8, 1.2) A) + 0.5 (V - r)^2 - 0.01 H(pi) / N
 
 Starts, like the paper, from a scorer that imitates demonstrations under a Bernoulli likelihood (`warmup --imitation
-bernoulli`); 64 questions a step, 4 epochs, its weights of value and entropy. At test time the top k are kept.
+bernoulli`); 64 questions a step, 4 epochs, its weights of value and entropy. At test time k are kept.
 
 Deviations: one step instead of three with probabilities halved from step to step, as the paper itself prunes at test
 time; the advantage (generalised, gamma 0.99 and lambda 0.95 there) is then r - V. The reward of the unpruned answer is
 not subtracted: it is constant for a question, and the critic knows it. The demonstrations are our attention targets at
 the budget drawn. The paper rewards whatever is dropped (weight 0.1) and has no budget; here a budget is the scorer's
 input, and missing it on either side costs: at 0.1 keeping twice 2 % would pay. The critic is a network of its own, so
-that the scorer is the same as everybody's; the rate is that of grip_like; the epochs take the whole batch; advantages
+that the scorer is the same as everybody's; the rate is 3e-4; the epochs take the whole batch; advantages
 are normalised over it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,7 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: PPOConf
     """Train `scorer` in place from its imitation; returns the weights of the best dev score, saved in config.out."""
     scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     critic = seeded(config.seed, lambda: Critic(vlm.dim)).to(vlm.device)
+    scorer.config = replace(scorer.config, one_pass=False)
     run = Run(config, "tprl", vlm, scorer, dev, companion=critic)
     for _, rng, generator in run.steps():
         batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())

@@ -14,10 +14,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
-from grip_vlm import policy
+from grip_vlm import policy, sequential
 from grip_vlm.bank import Batch
 from grip_vlm.mdp import Action
-from grip_vlm.plackett_luce import gumbel
 from grip_vlm.vlms import FrozenVLM
 
 CLOSED = 1e-4  # a closed gate's share of attention: small, but with a finite gradient
@@ -37,7 +36,7 @@ def soft_gate(scores: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 def straight_through_gate(scores: Tensor, k: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
     """Gumbel top-k with hard gates forward and soft gradients backward: log gates, (B, N)."""
-    noisy = (scores + gumbel(scores.shape, generator, scores.device)) / temperature
+    noisy = (scores + sequential.gumbel(scores.shape, generator, scores.device)) / temperature
     soft = policy.soft_top_k(noisy, k).exp()
     hard = policy.greedy(noisy.detach(), k).float()
     return bias_of(hard + (soft - soft.detach()))

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from grip_vlm import policy
 from grip_vlm.mdp import State
-from grip_vlm.plackett_luce import gumbel
 from grip_vlm.scorer import Scorer, Scores
 
 PAIRS = 2**28  # of tokens looked at together, 1 GiB; a batch with more is taken in parts
@@ -68,6 +67,12 @@ def kept(order: Tensor, k: Tensor, n: int) -> Tensor:
     return torch.zeros(*order.shape[:2], n, device=order.device).scatter_add(2, order, counts) > 0
 
 
+def gumbel(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard Gumbel noise, float32: the highest of logits plus it is a draw from their softmax."""
+    uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float32)
+    return -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+
+
 def counting(order: Tensor, k: Tensor) -> Tensor:
     """Which steps of (B, G, K) draws are among their row's first k, same shape, bool."""
     return (torch.arange(order.shape[2], device=k.device) < k[:, None])[:, None].expand_as(order)
@@ -84,7 +89,8 @@ def step_laws(scores: Scores, order: Tensor, temperature: float) -> Tensor:
     redundancy = F.pad(cosine.clamp(min=0).cummax(2).values, (0, 0, 1, 0))  # (B, G, K, N)
     step = torch.arange(steps, device=order.device)
     picked = torch.full((b, g, scores.importance.shape[1]), steps, device=order.device)  # (B, G, N) at which step
-    picked = picked.scatter(2, order, step.expand_as(order))
+    # A row that has run out of tokens names some again; the first time is when they were picked.
+    picked = picked.scatter_reduce(2, order, step.expand_as(order), "amin")
     barred = (picked[:, :, None] < step[:, None]) | torch.isneginf(scores.importance)[:, None, None]
     logits = scores.importance[:, None, None] - scores.aversion[:, None, None] * redundancy
     return (logits / temperature).masked_fill(barred, NEVER).log_softmax(-1)

@@ -5,6 +5,7 @@ a generator seeded by (seed, step, process), and the state holds weights, best w
 """
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -110,8 +111,11 @@ class Run:
             project_dir=str(self.config.out),
         )
         if tracker:
+            if not self.accelerator.log_with:  # it is left out without a word
+                raise ValueError(f"tracker {tracker!r} is not installed; pip install 'grip-vlm[log]' for tensorboard")
             self.accelerator.init_trackers(self.method)
         self.best = copy.deepcopy(self.scorer)
+        self._start = digest(self.scorer)
         self.best_score, self.best_step, self.seconds = -1.0, 0, 0.0
         self._weights = [weight for module in self._trained().values() for weight in module.parameters()]
         optimizer = torch.optim.AdamW(self._weights, lr=self.config.rate, weight_decay=0.01)
@@ -186,7 +190,8 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         config = {k: v for k, v in asdict(self.config).items() if k not in ("out", "log", "save_every")}
         world = self.accelerator.num_processes
-        return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **config}
+        begun = {"init": self._start, "scorer": asdict(self.scorer.config)}
+        return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **begun, **config}
 
     def _trained(self) -> dict[str, nn.Module]:
         return {"scorer": self.scorer, **({} if self.companion is None else {"companion": self.companion})}
@@ -261,9 +266,18 @@ class Run:
 
 def banks(vlm: FrozenVLM, config: RunConfig) -> tuple[Bank, Bank]:
     """Training and dev examples as `config` names them, encoded."""
-    train = load_examples(config.data, "train", config.examples)
-    dev = load_examples(config.data, "dev", config.dev_examples)
-    return build_bank(vlm, train, config.label_free), build_bank(vlm, dev, config.label_free)
+    free = config.label_free
+    train = load_examples(config.data, "train", config.examples, labelled=not free)
+    dev = load_examples(config.data, "dev", config.dev_examples, labelled=not free)
+    return build_bank(vlm, train, free), build_bank(vlm, dev, free)
+
+
+def digest(module: nn.Module) -> str:
+    """Tells weights apart."""
+    told = hashlib.sha256()
+    for weight in module.state_dict().values():
+        told.update(weight.detach().float().cpu().numpy().tobytes())
+    return told.hexdigest()[:16]
 
 
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:

@@ -42,11 +42,11 @@ def hypervolume(cost: ArrayLike, gain: ArrayLike, low: float, high: float) -> Ar
 
     Args:
         cost: (B,), none below low; what costs more than high dominates nothing.
-        gain: (..., B); negative ones dominate nothing.
+        gain: (..., B); negative ones dominate nothing, and one above 1 no more than 1.
     """
     order = np.argsort(cost)
     edges = np.log(np.r_[np.asarray(cost, dtype=float)[order], high].clip(max=high) / low) / np.log(high / low)
-    best = np.maximum.accumulate(np.asarray(gain, dtype=float)[..., order].clip(min=0), axis=-1)
+    best = np.maximum.accumulate(np.asarray(gain, dtype=float)[..., order].clip(0, 1), axis=-1)
     return np.asarray((best * np.diff(edges)).sum(-1))
 
 

@@ -154,7 +154,8 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
             Point(
                 pruner,
                 budget,
-                kept=float(np.mean([row.kept / row.tokens for row in here])),
+                # Rounded: a sum of more rows is off by more, which must not make one method cheaper than another.
+                kept=round(float(np.mean([row.kept / row.tokens for row in here])), 9),
                 accuracy=float(macro[i]),
                 **dict(zip(("low", "high"), interval(draws[:, i]), strict=True)),
                 by_benchmark={name: float(values[i]) for name, values in means.items()},

@@ -15,7 +15,7 @@ METHOD = """## How to read this
 Accuracy is the macro mean over benchmarks. Intervals are of 95 %, from a bootstrap that resamples images within
 benchmarks, each with all questions on it, the same for all methods, and training seeds; with few seeds they are too
 narrow, since the variance between S seeds comes out as (S - 1) / S of what it is. `p` and † are after Holm's
-correction over all comparisons of one method with the others at a budget. "No certain difference" does not mean
+correction over all comparisons, of every other method at every budget. "No certain difference" does not mean
 that there is none: the interval says how large it may be. AUC is the mean accuracy over the logarithm of the
 budget. Hypervolume is the share of what lies between no image and all tokens, and between the cheapest point and
 all tokens, that a method dominates. BD (Bjontegaard) is the mean difference in cost over the accuracies that both

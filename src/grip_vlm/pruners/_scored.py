@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class Scored(BasePruner):
-    """Keeps what the scorer chooses. The scorer is loaded on first use, when the VLM is known."""
+    """Keeps what the scorer chooses; the scorer is loaded on first use, when the VLM is known.
+
+    All trained methods choose alike, by `sequential.choose`: a token is worth its importance less what it repeats. A
+    method that does not train the latter takes off a fixed amount, which is better than the plain top k (docs/log.md).
+    """
 
     def __init__(self, *, scorer: str | Path | None = None, seed: int = 0) -> None:
         if scorer is None:

@@ -1,7 +1,13 @@
-"""A VisionSelector-style continuous relaxation: the same scorer trained through soft top-k gates (arXiv 2510.16598)."""
+"""A VisionSelector-style continuous relaxation: the same scorer trained through soft top-k gates (arXiv 2510.16598).
+
+    g = sigmoid(theta + lambda) with sum k,   loss = -log p(answer | g) + w BCE(g, hard top k),  w from 0.1 to 2
+
+Deviations: gates act on the attention to a token instead of on its embedding; budgets are drawn as for everybody, where
+the paper trains at 20 %; the scorer sees the question, theirs does not.
+"""
 
 from grip_vlm.pruners._scored import Scored
 
 
 class Pruner(Scored):
-    """Top k of the scores."""
+    """Keeps what its scorer chooses."""

@@ -4,4 +4,4 @@ from grip_vlm.pruners._scored import Scored
 
 
 class Pruner(Scored):
-    """Top k of the scores."""
+    """Keeps what its scorer chooses."""
