@@ -73,7 +73,7 @@ def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:
 def _checked(row: Any, path: Path, where: str, labelled: bool) -> Line:
     if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not isinstance(row.get("question"), str):
         raise ValueError(f"{where}: image or question is missing; {ROW}")
-    answers = row.get("answers") if labelled else ()
+    answers: Any = row.get("answers") if labelled else ()
     if labelled and not (isinstance(answers, list) and answers and all(isinstance(a, str) and a for a in answers)):
         raise ValueError(f"{where}: answers must be a list of one text at least; {ROW}")
     return Line(where, find_image(path.parent, row["image"], where), row["question"], tuple(answers))
