@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from grip_vlm.pareto.curves import bjontegaard, cost_at, frontier, hypervolume, log_area, log_cost
-from grip_vlm.pareto.statistics import holm, interval, p_value, resampled, seed_shares
+from grip_vlm.pareto.statistics import holm, interval, resampled, seed_shares, student
 
 COSTS, ACCURACIES = [10.0, 14.0, 20.0, 30.0, 45.0], [50.0, 56.0, 60.0, 62.0, 62.5]
 
@@ -53,24 +54,45 @@ def test_there_is_no_interval_of_what_is_sometimes_undefined():
     assert all(map(math.isnan, interval([1.0, 2.0, math.nan])))
 
 
-def test_two_seeds_have_all_halves_or_none_of_a_resample():
-    shares = seed_shares(2, np.random.default_rng(0))
-    assert shares.sum(1).tolist() == [1.0] * len(shares)
-    assert [float((shares[:, 0] == share).mean()) for share in (0, 0.5, 1)] == pytest.approx(
-        [0.25, 0.5, 0.25], abs=0.01
-    )
+def test_resampled_seeds_vary_as_seeds_do():
+    values, shares = np.array([3.0, 5.0, 10.0]), seed_shares(3, np.random.default_rng(0))
+    assert shares.sum(1) == pytest.approx(np.ones(len(shares)))
+    means = shares @ values
+    assert means.mean() == pytest.approx(6, abs=0.05)
+    assert means.var() == pytest.approx(values.var(ddof=1) / 3, rel=0.02)
 
 
 def test_one_seed_has_all_of_every_resample():
     assert set(seed_shares(1, np.random.default_rng(0)).ravel()) == {1.0}
 
 
-@pytest.mark.parametrize(
-    ("draws", "p"),
-    [([1, 2, 3] * 13, 2 / 40), ([-1] * 3 + [1] * 16, 8 / 20), ([0] * 9, 1.0), ([-2, -1, -3] * 13, 2 / 40)],
-)
-def test_a_p_value_is_twice_the_share_of_the_rarer_side(draws, p):
-    assert p_value(draws) == pytest.approx(p)
+def test_without_seeds_the_interval_is_the_normal_one():
+    assert student(1.0, 0.25, []) == pytest.approx((1 - 1.96 * 0.5, 1 + 1.96 * 0.5, 0.0455), abs=1e-3)
+
+
+def test_where_two_seeds_make_all_of_the_variance_the_interval_is_students_with_one_degree_of_freedom():
+    assert student(2.0, 1.0, [(1.0, 2)]) == pytest.approx((2 - 12.706, 2 + 12.706, 2 * 0.1476), abs=1e-3)
+
+
+def test_degrees_of_freedom_are_satterthwaites():
+    by_welch = (0.3 + 0.5) ** 2 / (0.3**2 / 2 + 0.5**2 / 4)
+    low, high, p = student(1.5, 0.8, [(0.3, 3), (0.5, 5)])
+    assert p == pytest.approx(2 * stats.t.sf(1.5 / 0.8**0.5, by_welch))
+    assert high - low == pytest.approx(2 * stats.t.ppf(0.975, by_welch) * 0.8**0.5)
+
+
+def test_what_never_varies_is_certain_of_its_value():
+    assert student(0.5, 0.0, []) == (0.5, 0.5, 0.0)
+    assert student(0.0, 0.0, [(0.0, 3)]) == (0.0, 0.0, 1.0)
+
+
+def test_three_seeds_that_agree_by_chance_are_rarely_called_certain():
+    """Two methods of equal accuracy whose training seeds are all that differs, 3 against 3."""
+    seeds = np.random.default_rng(0).normal(size=(4000, 2, 3))
+    parts = seeds.var(2, ddof=1) / 3
+    p = [student(a - b, va + vb, [(va, 3), (vb, 3)])[2] for (a, b), (va, vb) in zip(seeds.mean(2), parts, strict=True)]
+    assert np.mean(np.array(p) < 0.05) < 0.06
+    assert np.mean(np.array(p) < 0.001) < 0.003
 
 
 def test_holm_multiplies_the_least_by_all_and_the_largest_by_one():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from grip_vlm.pareto.measured import Measured
-from grip_vlm.pareto.statistics import holm, interval, p_value
+from grip_vlm.pareto.statistics import holm, student
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,17 @@ def comparisons(measured: Measured, ours: str) -> dict[tuple[str, str], Comparis
     ]
     if not pairs:
         return {}
-    draws = [measured.draws[:, mine] - measured.draws[:, theirs] for mine, theirs, _, _ in pairs]
-    adjusted = holm([p_value(one) for one in draws])
-    found = {}
-    for (mine, theirs, pruner, budget), one, p in zip(pairs, draws, adjusted, strict=True):
-        difference = measured.points[mine].accuracy - measured.points[theirs].accuracy
-        found[pruner, budget] = Comparison(pruner, budget, difference, *interval(one), p=float(p))
-    return found
+    told = [_paired(measured, mine, theirs) for mine, theirs, _, _ in pairs]
+    adjusted = holm([p for *_, p in told])
+    return {
+        (pruner, budget): Comparison(pruner, budget, *one[:3], p=float(p))
+        for (_, _, pruner, budget), one, p in zip(pairs, told, adjusted, strict=True)
+    }
+
+
+def _paired(measured: Measured, mine: int, theirs: int) -> tuple[float, float, float, float]:
+    """The difference of two points, its interval, and the p-value of its being zero."""
+    one, other = measured.points[mine], measured.points[theirs]
+    variance = float((measured.draws[:, mine] - measured.draws[:, theirs]).var())
+    difference = one.accuracy - other.accuracy
+    return difference, *student(difference, variance, [(point.seed_variance, point.seeds) for point in (one, other)])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grip_vlm.pareto.statistics import REPETITIONS, Array, interval, resampled, seed_shares
+from grip_vlm.pareto.statistics import REPETITIONS, Array, resampled, seed_shares, student
 from grip_vlm.rows import FIXED, Row
 
 Flops = Mapping[str, Mapping[str, float]]  # pruner -> budget -> FLOPs of an answer
@@ -43,11 +43,13 @@ class Point:
     """macro mean over benchmarks, training seeds averaged"""
     low: float
     high: float
-    """95 % interval: images resampled within benchmarks, and training seeds"""
+    """95 % interval: images resampled within benchmarks, and training seeds (`statistics.student`)"""
     by_benchmark: dict[str, float]
     seconds: float
     """median per item; NaN where the clocks say nothing"""
     seeds: int = 1
+    seed_variance: float = 0.0
+    """of the accuracy, as far as training seeds make it; 0 where there is one"""
     flops: float | None = None
     """of an answer, where they were counted"""
 
@@ -137,9 +139,11 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
     sizes = np.array([len(at) for at in cells.values()])
     shares = _shares(columns, cells)
     means, draws = {}, np.zeros((REPETITIONS, len(cells)))  # (R, P)
+    by_column = np.zeros(len(columns))  # (K,)
     images = _images(rows)
     for number, (benchmark, scores) in enumerate(_scores(rows, columns).items()):
         means[benchmark] = np.add.reduceat(scores.mean(1), starts) / sizes  # (P,)
+        by_column += scores.mean(1)
         drawn = resampled(scores, np.random.default_rng((0, number)), images=images[benchmark])  # (R, K)
         draws += np.add.reduceat(drawn * shares, starts, axis=1)
     draws /= len(means)
@@ -149,7 +153,9 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
     for row in rows:
         grouped[row.pruner, row.budget].append(row)
     for i, (pruner, budget) in enumerate(cells):
-        here = grouped[pruner, budget]
+        here, of_seeds = grouped[pruner, budget], by_column[cells[pruner, budget]] / len(means)  # (S,)
+        varied = float(of_seeds.var(ddof=1) / len(of_seeds)) if len(of_seeds) > 1 else 0.0
+        low, high, _ = student(float(macro[i]), float(draws[:, i].var()), [(varied, len(of_seeds))])
         points.append(
             Point(
                 pruner,
@@ -157,10 +163,12 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
                 # Rounded: a sum of more rows is off by more, which must not make one method cheaper than another.
                 kept=round(float(np.mean([row.kept / row.tokens for row in here])), 9),
                 accuracy=float(macro[i]),
-                **dict(zip(("low", "high"), interval(draws[:, i]), strict=True)),
+                low=max(low, 0.0),
+                high=min(high, 1.0),
                 by_benchmark={name: float(values[i]) for name, values in means.items()},
                 seconds=float(np.median([row.seconds for row in here])) if timed else float("nan"),
                 seeds=int(sizes[i]),
+                seed_variance=varied,
                 flops=(flops or {}).get(pruner, {}).get(budget),
             )
         )

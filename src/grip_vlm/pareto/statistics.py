@@ -1,11 +1,12 @@
 """How sure a number is: resampled items and training seeds, intervals, p-values, Holm's correction. Arrays only."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-# Twice its inverse is the least p-value there can be; Holm multiplies it by the number of comparisons.
 REPETITIONS = 20_000
 _BLOCK = 500  # resamples at a time, which bounds the memory that thousands of items take
 
@@ -39,9 +40,10 @@ def resampled(
 def seed_shares(seeds: int, rng: np.random.Generator, repetitions: int = REPETITIONS) -> Array:
     """What share each training seed has in each resample of the seeds, (R, S); one seed has all of it.
 
-    The variance between S seeds comes out too small, by (S - 1) / S, as in every bootstrap: with two it is half.
+    A bootstrap's variance between S seeds is too small by (S - 1) / S, so shares are stretched about 1 / S.
     """
-    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=repetitions) / seeds
+    shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=repetitions) / seeds
+    return 1 / seeds + (shares - 1 / seeds) * (seeds / max(1, seeds - 1)) ** 0.5
 
 
 def interval(draws: ArrayLike) -> tuple[float, float]:
@@ -53,14 +55,28 @@ def interval(draws: ArrayLike) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def p_value(draws: ArrayLike) -> float:
-    """Two-sided bootstrap p-value of "no difference": twice the rarer side's share of draws (R,), zeros on both.
+def student(value: float, variance: float, seeds: Sequence[tuple[float, int]]) -> tuple[float, float, float]:
+    """The interval of 95 % of a mean, and the two-sided p-value of its being zero.
 
-    One is added to both counts, so that it is never zero (Davison and Hinkley, Bootstrap Methods, 1997, section 4.4).
+    Student's t: part of the variance was estimated from a few training seeds, so that it may be far too small.
+    Percentiles of resamples do not know that: where three seeds against three agree, they are certain at any level.
+
+    Args:
+        variance: of the value; its part from resampled items counts as known.
+        seeds: the parts of it that were estimated from training seeds, and from how many.
+
+    Returns:
+        low, high, p. Degrees of freedom as Satterthwaite (Biometrics Bulletin 2, 1946) combines them.
     """
-    values = np.asarray(draws)
-    rarer = min(int((values <= 0).sum()), int((values >= 0).sum()))
-    return min(1.0, 2 * (rarer + 1) / (len(values) + 1))
+    from scipy.special import stdtr, stdtrit
+
+    if variance <= 0:
+        return value, value, float(value == 0)
+    doubt = sum(part**2 / (count - 1) for part, count in seeds if count > 1)
+    freedom = min(variance**2 / doubt, 1e9) if doubt else 1e9
+    error = variance**0.5
+    reach = float(stdtrit(freedom, 0.975)) * error
+    return value - reach, value + reach, float(2 * stdtr(freedom, -abs(value) / error))
 
 
 def holm(p: ArrayLike) -> Array:

@@ -13,13 +13,15 @@ from grip_vlm.pareto.tables import Compared, budget_said, estimate
 METHOD = """## How to read this
 
 Accuracy is the macro mean over benchmarks. Intervals are of 95 %, from a bootstrap that resamples images within
-benchmarks, each with all questions on it, the same for all methods, and training seeds; with few seeds they are too
-narrow, since the variance between S seeds comes out as (S - 1) / S of what it is. `p` and † are after Holm's
-correction over all comparisons, of every other method at every budget. "No certain difference" does not mean
-that there is none: the interval says how large it may be. AUC is the mean accuracy over the logarithm of the
-budget. Hypervolume is the share of what lies between no image and all tokens, and between the cheapest point and
-all tokens, that a method dominates. BD (Bjontegaard) is the mean difference in cost over the accuracies that both
-reach; ∞ is never reached. Costs are taken as they were measured: no interval holds the noise of the clock.
+benchmarks, each with all questions on it, the same for all methods, and training seeds. For accuracies and
+differences they are Student's, since a few seeds say little of how much seeds differ; those of whole curves are
+percentiles of the same resamples, too narrow with few seeds. With one seed its chance is not in them. `p` and †,
+from the same t, are after Holm's correction over all comparisons, of every other method at every budget. "No
+certain difference" does not mean that there is none: the interval says how large it may be. AUC is the mean
+accuracy over the logarithm of the budget. Hypervolume is the share of what lies between no image and all tokens,
+and between the cheapest point and all tokens, that a method dominates. BD (Bjontegaard) is the mean difference in
+cost over the accuracies that both reach; ∞ is never reached. Costs are taken as they were measured: no interval
+holds the noise of the clock.
 """
 
 
