@@ -5,11 +5,10 @@
     python recipes/ablations.py --only "no anchor" --seeds 0
 
 grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of
-its own. Ordered draws are trained with the settings that suit them, grip_like's; they have neither the anchor nor the
-choice of questions of focus.py. `sets` is GRPO of the law over sets, by importance alone. `transfer` trains on five
-tasks and tests on the sixth, for each of the six. `crowded` trains nothing: grip and warmup on scenes with more
-things and smaller shapes than any in training. The frozen VLM was not trained on such scenes either, so that there
-`of full` is the number to read.
+its own. `ordered` draws by importance alone (Plackett-Luce), `sets` by the law over sets. `transfer` trains on five
+tasks and tests on the sixth, for each of the six. `crowded` trains nothing: grip and warmup on scenes with more things
+and smaller shapes than any in training. The frozen VLM was not trained on such scenes either, so that there `of full`
+is the number to read.
 
 Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 and GRPO take 6 each: 8 for a
 line without a stage 1 of its own, 14 with one and for `no warm-up`, 80 for `transfer` (six such trainings, and six
@@ -41,7 +40,7 @@ OTHERS = {task: ",".join(name for name in TASKS if name != task) for task in TAS
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "no warm-up": ("fresh", {"steps": 365, "anchor": 0.0}),
     "sets": ("stage1", {**GRIP, "policy": "gibbs"}),
-    "ordered": ("stage1", {"steps": 215, "epochs": 4, "rate": 3e-4, "policy": "plackett_luce"}),
+    "ordered": ("stage1", {**GRIP, "policy": "plackett_luce"}),
     "exact reward": ("stage1", {**GRIP, "reward": "exact"}),
     "no anchor": ("stage1", {**GRIP, "anchor": 0.0}),
     "group 2": ("stage1", {"steps": 400, "group": 2}),
