@@ -2,7 +2,7 @@
 
     python recipes/compare.py                three seeds; --seeds 0 for one
 
-Every training and every row is kept: started again, it goes on where it was stopped. Hardware and minutes stand in
+Every training and every row is kept: started again, it goes on where it was stopped. The hardware stands in
 results/README.md. Equal compute: the steps in PLAN take every method about the same seconds on two cores; those it
 really took are written to OUT/training.json.
 """

@@ -3,7 +3,7 @@
 #
 #   bash recipes/ship.sh runs/tiny_llava
 #
-# The scorer is `grip` of recipes/compare.py, seed 0: five minutes of training on two cores, and two for the pictures.
+# The scorer is `grip` of recipes/compare.py, seed 0: about fifteen minutes of training, and two for the pictures.
 # Resumable, as every command in it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."

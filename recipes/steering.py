@@ -1,7 +1,7 @@
 """Selection or steering? Whether a scorer keeps what the question needs, or tokens that push the VLM to an answer.
 
     python recipes/steering.py                       one seed, 100 test items per task; --seeds 0 1 2 for three
-    python recipes/steering.py --second runs/second  also asks a second VLM (recipes/tiny_llava/README.md trains one)
+    python recipes/steering.py --second runs/second_llava/checkpoint   also asks a second VLM (recipes/tiny_llava)
 
 A scorer trained by reward could learn the answer itself. (a) Subsets chosen for one VLM, answered by another: steering
 fools one model only. (b) Evidence, the patches of the things a question is about: selection keeps it and fails without.

@@ -38,10 +38,10 @@ def hours(peak: float) -> list[tuple[str, float]]:
     image = 1300 * 4 * 2 * 0.67e9 / speed
     kept = sum(answer(share * 1300, 2 * 6.5e9, speed, 4) for share in (0.25, 0.1))
     other = LOADING + image + answer(1300, 2 * 6.5e9, speed, 4) + 11 * kept
-    # Training: all tokens for 4800 looks and, three times over, for 30 steps of 8; 400 steps of 8 groups of 8 at 61
-    # tokens (mean of the budgets drawn); 23 dev scores of 240 examples at three budgets.
-    full, pruned = (576 + TEXT) * token, (61 + TEXT) * token
-    training = 2 * 6240 * tower + (4800 + 3 * 30 * 8) * full + (400 * 64 + 23 * 720) * pruned
+    # Training: all tokens for 4800 looks and, three times over, for 30 steps of 8; 400 steps of 8 groups of 8 at 55
+    # tokens (mean of the budgets drawn); 23 dev scores of 600 examples at three budgets.
+    full, pruned = (576 + TEXT) * token, (55 + TEXT) * token
+    training = 2 * 6600 * tower + (4800 + 3 * 30 * 8) * full + (400 * 64 + 23 * 1800) * pruned
     return [
         ("`scorer.sh`, LLaVA-1.5-7B", training / speed / 3600),
         ("`llava-1.5-7b.sh`, all shards", LLAVA_ITEMS * item / 3600),

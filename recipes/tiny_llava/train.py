@@ -1,4 +1,5 @@
-"""Train tiny-llava from nothing: dense vision tower, language model on its frozen features, everything together.
+"""Train tiny-llava from nothing: dense vision tower, language model on its frozen features, everything together, the
+same with patch dropout.
 
     python recipes/tiny_llava/train.py --out runs/tiny_llava
 
