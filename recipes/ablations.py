@@ -41,6 +41,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "no warm-up": ("fresh", {"steps": 365, "anchor": 0.0}),
     "sets": ("stage1", {**GRIP, "policy": "gibbs"}),
     "ordered": ("stage1", {**GRIP, "policy": "plackett_luce"}),
+    "ordered, exact reward": ("stage1", {**GRIP, "policy": "plackett_luce", "reward": "exact"}),
     "exact reward": ("stage1", {**GRIP, "reward": "exact"}),
     "no anchor": ("stage1", {**GRIP, "anchor": 0.0}),
     "group 2": ("stage1", {"steps": 400, "group": 2}),

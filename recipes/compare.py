@@ -35,7 +35,10 @@ from grip_vlm.warmup import WarmupConfig, warmup
 PLAN: dict[str, tuple[str, dict[str, Any]]] = {
     "stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98}),
     "grip": ("stage1", {"steps": 200}),
-    "grip_like": ("stage1", {"steps": 200, "policy": "plackett_luce", "reward": "exact"}),
+    "grip_like": (
+        "stage1",
+        {"steps": 215, "epochs": 4, "rate": 3e-4, "anchor": 0.04, "policy": "textbook", "reward": "exact"},
+    ),
     "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
     "soft_topk": ("", {"steps": 390, "attention_share": 0.0}),
     "st_gumbel": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "st_gumbel"}),

@@ -14,6 +14,7 @@ ORDER = [
     ["files", "rows", "resume", "budget", "mdp", "scenes", "draw"],
     ["benchmarks", "policy", "bernoulli", "scorer", "sequence", "inside", "exploration"],
     ["summary", "sequential"],
+    ["plackett_luce"],
     ["pareto"],
     ["checkpoint", "vlms", "data", "tables", "items"],
     ["pruners", "bank"],
@@ -21,7 +22,7 @@ ORDER = [
     ["training", "cost"],
     ["focus"],
     ["advantage"],
-    ["warmup", "grpo_sets", "grpo", "ppo"],
+    ["warmup", "grpo_sets", "grpo_ordered", "grpo", "ppo"],
     ["commands"],
     ["cli", "integrations"],
 ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grip_vlm import policy, sequential
+from grip_vlm import plackett_luce, policy, sequential
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, ScorerConfig, Scores
 
@@ -69,16 +69,9 @@ def test_draws_follow_the_probabilities_of_their_orders():
 
 def test_without_aversion_it_is_plackett_luce():
     scores = random_scores(aversion=0.0)
-    weight = scores.importance[0].exp()
-    expected = []
-    for order in ORDERS.tolist():
-        left, chance = float(weight.sum()), 1.0
-        for token in order:
-            chance *= float(weight[token]) / left
-            left -= float(weight[token])
-        expected.append(chance)
-    found = sequential.log_prob(scores, ORDERS[None], k_of(3), 1.0)[0].exp()
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+    laws = sequential.step_laws(scores, ORDERS[None], 1.0)
+    expected = plackett_luce.step_log_probs(scores.importance, ORDERS[None])
+    torch.testing.assert_close(laws.gather(3, ORDERS[None, ..., None])[..., 0], expected)
 
 
 def test_a_row_of_few_tokens_has_the_same_law_beside_one_that_draws_more_than_it_has():

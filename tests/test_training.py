@@ -69,7 +69,8 @@ def killed_after(steps, monkeypatch):
         (warmup, WarmupConfig(out=None, attention_share=1, imitation="bernoulli", **SMALL)),
         (train, GRPOConfig(out=None, **SMALL)),
         (train, GRPOConfig(out=None, policy="gibbs", **SMALL)),
-        (train, GRPOConfig(out=None, policy="plackett_luce", reward="exact", **SMALL)),
+        (train, GRPOConfig(out=None, policy="plackett_luce", **SMALL)),
+        (train, GRPOConfig(out=None, policy="textbook", reward="exact", **SMALL)),
         (ppo.train, ppo.PPOConfig(out=None, **SMALL)),
     ],
     ids=[
@@ -81,6 +82,7 @@ def killed_after(steps, monkeypatch):
         "tprl_start",
         "grip",
         "sets",
+        "ordered",
         "grip_like",
         "tprl",
     ],

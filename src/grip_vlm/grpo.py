@@ -21,6 +21,7 @@ from grip_vlm import focus, sequential
 from grip_vlm.advantage import far_enough, group_advantage
 from grip_vlm.bank import Bank, Batch
 from grip_vlm.exploration import steer
+from grip_vlm.grpo_ordered import ordered_step
 from grip_vlm.grpo_sets import gibbs_step
 from grip_vlm.mdp import Group, State
 from grip_vlm.rewards import group_reward
@@ -45,10 +46,10 @@ class GRPOConfig(RunConfig):
     """times a group is used"""
     anchor: float = 0.2
     """weight of KL to the warm-up policy, per token kept, on half a batch of questions drawn evenly"""
-    policy: Literal["sequential", "gibbs", "plackett_luce"] = "sequential"
-    """one token after another, each less what it repeats; or sets; or one after another by importance alone"""
+    policy: Literal["sequential", "gibbs", "plackett_luce", "textbook"] = "sequential"
+    """one token after another, each less what it repeats; or sets; or one after another by importance alone; or the
+    latter by textbook GRPO, which with `--reward exact --anchor 0.04` is the baseline `grip_like`"""
     reward: Literal["dense", "exact"] = "dense"
-    """with `--policy plackett_luce --reward exact` this is the baseline `grip_like`"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,8 +64,14 @@ def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOCon
     reference = copy.deepcopy(scorer).requires_grad_(False)
     start = None if config.policy == "gibbs" else 0.0
     state: dict[str, Any] = {"log_temperature": start, "scale": {}, "spread": {}}
-    run = Run(config, "grip_like" if config.policy == "plackett_luce" else "grip", vlm, scorer, dev, state)
+    run = Run(config, "grip_like" if config.policy == "textbook" else "grip", vlm, scorer, dev, state)
     for step, rng, generator in run.steps():
+        if config.policy == "textbook":
+            batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
+            k = config.draw_k(rng, batch.encoded.state.counts)
+            told = (config.group, config.epochs, config.anchor, config.reward == "exact", generator)
+            ordered_step(run, reference, batch, k, *told)
+            continue
         chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
         anchor = draw_anchor(run, reference, bank, config, rng)
         if config.policy == "gibbs":

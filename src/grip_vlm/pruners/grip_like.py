@@ -1,4 +1,4 @@
-"""Our reading of the paper's policy and reward: Plackett-Luce and exact match; scorer and all else as in `grip`."""
+"""Our reading of the paper's policy and reward: Plackett-Luce, exact match and textbook GRPO, with the same scorer."""
 
 from grip_vlm.pruners._scored import Scored
 
