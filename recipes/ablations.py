@@ -119,9 +119,9 @@ def grip(ours: Field, name: str, seed: int) -> Pruner:
 def write(rows: list[Row], crowded: list[Row], trained: dict[str, dict[str, Any]], out: Path) -> None:
     """All rows, and three tables: the test items, the crowded ones, and what the trainings took."""
     write_packed(out.with_suffix(".jsonl.gz"), rows + crowded)
-    text = f"# Test items\n\n{pareto.table(rows)}"
+    text = f"# Test items\n\n{pareto.table(rows, timed=False)}"
     if crowded:
-        text += f"\n# Crowded test items\n\n{pareto.table(crowded)}"
+        text += f"\n# Crowded test items\n\n{pareto.table(crowded, timed=False)}"
     took = [
         [name, f"{of['steps']}", f"{of['seconds']:.0f}", f"{100 * of['dev']:.1f}", f"{of['best_step']}"]
         for name, of in trained.items()

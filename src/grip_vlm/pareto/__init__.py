@@ -19,9 +19,9 @@ def points(rows: Sequence[Row]) -> list[Point]:
     return measure(rows).points
 
 
-def table(rows: Sequence[Row], ours: str = "grip") -> str:
-    """Markdown: every pruner and budget, with the paired difference of ours to each."""
-    return _table(measure(rows), ours)
+def table(rows: Sequence[Row], ours: str = "grip", timed: bool = True) -> str:
+    """Markdown: every pruner and budget, with the paired difference of ours to each; the clocks if they are `timed`."""
+    return _table(measure(rows, timed=timed), ours)
 
 
 def figure(rows: Sequence[Row], path: Path, ours: str = "grip") -> None:
