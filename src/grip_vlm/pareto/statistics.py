@@ -43,7 +43,7 @@ def seed_shares(seeds: int, rng: np.random.Generator, repetitions: int = REPETIT
     A bootstrap's variance between S seeds is too small by (S - 1) / S, so shares are stretched about 1 / S.
     """
     shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=repetitions) / seeds
-    return 1 / seeds + (shares - 1 / seeds) * (seeds / max(1, seeds - 1)) ** 0.5
+    return np.asarray(1 / seeds + (shares - 1 / seeds) * (seeds / max(1, seeds - 1)) ** 0.5)
 
 
 def interval(draws: ArrayLike) -> tuple[float, float]:
