@@ -42,7 +42,7 @@ class Steering:
     seeds: tuple[int, ...] = (0,)
     """training seeds of scorers, and of random choice"""
     scorers: Path = Path("runs/compare")
-    """folder with a scorer per trained method and seed, named METHOD-SEED"""
+    """folder with a scorer per trained method and seed, named METHOD-SEED; what is no pruner's name is one of grip's"""
     trained: tuple[str, ...] = ("grip", "warmup", "st_gumbel")
     untrained: tuple[str, ...] = ("random", "divprune")
     vlm: str = "tiny-llava"
@@ -171,7 +171,8 @@ def load_methods(steering: Steering) -> list[tuple[int, str, Pruner]]:
         for name in ("full", "blind", *steering.untrained, *steering.trained):
             scorer = steering.scorers / f"{name}-{seed}" if name in steering.trained else None
             if scorer is not None or name == "random" or seed == steering.seeds[0]:
-                methods.append((seed, name, pruners.load(name, scorer=scorer, seed=seed)))
+                pruner = pruners.load(name if name in pruners.names() else "grip", scorer=scorer, seed=seed)
+                methods.append((seed, name, pruner))
     return methods
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from grip_vlm import plackett_luce
-from grip_vlm.grpo_ordered import clipped_gain, leaving
+from grip_vlm.advantage import clipped_gain
+from grip_vlm.grpo_ordered import leaving
 
 ORDERS = torch.tensor(list(permutations(range(5), 3)))  # (60, 3)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import ablations
+import two_vlms
 from ablations import ABLATIONS, STAGES, TASKS, Ablated, Ablations
 from compare import PLAN, SHAPE, Compare, Field
 from grip_vlm import checkpoint
@@ -82,3 +83,11 @@ def test_transfer_asks_each_task_of_the_scorer_that_has_not_seen_it_and_is_one_t
 def test_an_unknown_ablation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"--only takes some of no warm-up, .*, transfer, crowded"):
         Ablations(only=("no training",))
+
+
+def test_two_vlms_start_from_the_stage_1_of_compare_and_both_judge(ours, vlm):
+    bank, _ = ours.banks("scenes", False)
+    folder = two_vlms.trained(ours.base, bank, 0)
+    assert folder == ours.base.compare.runs / "two_vlms-0"
+    assert set(ours.base.trained) == {"stage1-0"}
+    assert checkpoint.read_notes(folder)["provenance"]["settings"]["others"] == [vlm.fingerprint()]

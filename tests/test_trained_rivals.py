@@ -9,11 +9,12 @@ import tiny
 import torch
 
 from grip_vlm import bernoulli, relaxation, vlms
+from grip_vlm.advantage import clipped_gain
 from grip_vlm.bank import build_bank
 from grip_vlm.benchmarks import Example
 from grip_vlm.keep_drop import RATIO, decide, ratio_loss
 from grip_vlm.noise_gate import Denoiser, noise_gate_loss, throttle
-from grip_vlm.ppo import Critic, PPOConfig, advantages, clipped, missed
+from grip_vlm.ppo import Critic, PPOConfig, advantages, missed
 from grip_vlm.rewards import teacher_forced
 from grip_vlm.training import seeded
 from grip_vlm.warmup import WarmupConfig, imitation_loss
@@ -225,7 +226,7 @@ def test_every_gate_and_the_denoiser_get_a_gradient(small):
 )
 def test_the_objective_is_clipped_where_it_would_gain_by_moving_on(ratio, advantage, expected):
     log_ratio = torch.tensor([ratio]).log().requires_grad_()
-    gain = clipped(log_ratio, torch.tensor([advantage]))
+    gain = clipped_gain(log_ratio, torch.tensor([advantage]))
     assert float(gain.detach()) == pytest.approx(expected)
     gain.sum().backward()
     assert bool(log_ratio.grad == 0) == (abs(expected) != pytest.approx(ratio * abs(advantage)))
@@ -238,7 +239,7 @@ def test_on_the_drawing_policy_the_objective_has_the_gradient_of_the_expected_re
     log_p = bernoulli.log_prob(logits, masks)
     p = log_p.exp()
     [expected] = torch.autograd.grad((p * reward).sum(), scores, retain_graph=True)
-    [found] = torch.autograd.grad((p.detach() * clipped(log_p - log_p.detach(), reward)).sum(), scores)
+    [found] = torch.autograd.grad((p.detach() * clipped_gain(log_p - log_p.detach(), reward)).sum(), scores)
     torch.testing.assert_close(found, expected)
 
 
@@ -287,7 +288,7 @@ def test_ppo_finds_a_planted_token_and_keeps_the_budget():
         for _ in range(2):
             now = bernoulli.log_prob(bernoulli.logits(theta.expand(64, 12), k), kept)
             optimizer.zero_grad()
-            (-clipped(now - old, gained).mean()).backward()
+            (-clipped_gain(now - old, gained).mean()).backward()
             optimizer.step()
     p = bernoulli.logits(theta.detach(), k[:1]).sigmoid()[0]
     assert float(p[5]) > 0.9

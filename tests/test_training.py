@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,13 +12,15 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
-from grip_vlm import checkpoint, ppo
+import build
+from grip_vlm import checkpoint, ppo, vlms
 from grip_vlm.bank import build_bank
 from grip_vlm.grpo import GRPOConfig, train
 from grip_vlm.relaxation import gated_log_likelihood, straight_through_gate
 from grip_vlm.resume import has_state
-from grip_vlm.rewards import group_reward, teacher_forced
+from grip_vlm.rewards import group_reward, mean_reward, teacher_forced
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.training import Run
 from grip_vlm.warmup import WarmupConfig, all_looks, answer_attention, beyond_habit, warmup
@@ -171,6 +174,41 @@ def test_the_reward_of_a_group_equals_one_forward_at_a_time(vlm, bank):
             alone = teacher_forced(vlm, single, masks[b, g][None])
             expected = alone.log_likelihood.exp() + 0.2 * alone.exact
             torch.testing.assert_close(reward[b, g], expected[0], atol=1e-5, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def second(vlm_dir, tmp_path_factory):
+    """A VLM with other weights behind the same processor."""
+    folder = tmp_path_factory.mktemp("second")
+    shutil.copytree(vlm_dir, folder, dirs_exist_ok=True)
+    build.build_model(len(AutoTokenizer.from_pretrained(folder)), seed=1).save_pretrained(folder)
+    return vlms.load(str(folder), device="cpu")
+
+
+def test_two_vlms_judge_a_subset_by_the_mean_of_their_rewards(vlm, second, bank, examples):
+    masks = torch.rand(3, 4, 196, generator=torch.Generator().manual_seed(0)) < 0.1
+    judges = [(seen.vlm, seen.batch(range(3))) for seen in (bank, build_bank(second, examples))]
+    (a, _), (b, _) = (group_reward(*judge, masks, exact_only=False) for judge in judges)
+    assert not torch.allclose(a, b, rtol=0.01)
+    torch.testing.assert_close(mean_reward(judges, masks, exact_only=False)[0], (a + b) / 2)
+
+
+@pytest.mark.parametrize("policy", ["sequential", "gibbs", "textbook"])
+def test_a_second_vlm_changes_what_is_learnt_and_is_named(vlm, second, scorer, bank, examples, tmp_path, policy):
+    weights = {}
+    for name, others in {"alone": [], "both": [build_bank(second, examples)]}.items():
+        model = copy.deepcopy(scorer)
+        train(vlm, model, bank, bank, GRPOConfig(out=tmp_path / name, policy=policy, **SMALL), others)
+        weights[name] = model.state_dict()
+        told = checkpoint.read_notes(tmp_path / name)["provenance"]["settings"]["others"]
+        assert told == [other.vlm.fingerprint() for other in others]
+    assert not torch.equal(*(state["head.0.weight"] for state in weights.values()))
+
+
+def test_a_second_vlm_that_sees_other_examples_is_refused(vlm, second, scorer, bank, examples, tmp_path):
+    others = [build_bank(second, examples[:8])]
+    with pytest.raises(ValueError, match="must see the same examples"):
+        train(vlm, scorer, bank, bank, GRPOConfig(out=tmp_path / "run", **SMALL), others)
 
 
 def test_exact_match_is_what_greedy_decoding_gives(vlm, examples):

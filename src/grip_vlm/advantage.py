@@ -28,6 +28,12 @@ def group_advantage(
     return torch.where(sigma[:, None] < 1e-4, 0.0, advantage)
 
 
+def clipped_gain(log_ratio: Tensor, advantage: Tensor, clip: float = 0.2) -> Tensor:
+    """min(rho A, clip(rho, 1 - eps, 1 + eps) A), of one shape: no gain from moving further than eps (PPO)."""
+    ratio = log_ratio.exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
 def far_enough(ratio: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
     """Where a ratio to the drawing policy has left [low, high] in the direction of its advantage, bool, as shaped."""
     return ((advantage > 0) & (ratio > high)) | ((advantage < 0) & (ratio < low))

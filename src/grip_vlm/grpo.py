@@ -10,6 +10,7 @@ docs/paper.md says which is which.
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from grip_vlm.exploration import steer
 from grip_vlm.grpo_ordered import ordered_step
 from grip_vlm.grpo_sets import gibbs_step
 from grip_vlm.mdp import Group, State
-from grip_vlm.rewards import group_reward
+from grip_vlm.rewards import mean_reward
 from grip_vlm.scorer import Scorer, Scores
 from grip_vlm.training import Run, RunConfig
 from grip_vlm.vlms import FrozenVLM
@@ -57,27 +58,42 @@ class GRPOConfig(RunConfig):
             raise ValueError("a group needs at least 2 subsets, a run at least 1 epoch, and anchor >= 0")
 
 
-def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOConfig) -> Scorer:
-    """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out."""
+def train(
+    vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: GRPOConfig, others: Sequence[Bank] = ()
+) -> Scorer:
+    """Train `scorer` in place from its warm-up weights; returns those of the best dev score, saved in config.out.
+
+    Args:
+        others: the same examples as other frozen VLMs see them; rewards are then the mean over all of them.
+
+    Raises:
+        ValueError: `others` hold other examples, or other numbers of visual tokens.
+    """
+    if any([e.tokens for e in seen.entries] != [e.tokens for e in bank.entries] for seen in others):
+        raise ValueError("other VLMs must see the same examples, with as many visual tokens in each")
     scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     scorer.config = replace(scorer.config, one_pass=False)  # one that a relaxation trained had it
     reference = copy.deepcopy(scorer).requires_grad_(False)
     start = None if config.policy == "gibbs" else 0.0
     state: dict[str, Any] = {"log_temperature": start, "scale": {}, "spread": {}}
-    run = Run(config, "grip_like" if config.policy == "textbook" else "grip", vlm, scorer, dev, state)
+    method = "grip_like" if config.policy == "textbook" else "grip"
+    run = Run(config, method, vlm, scorer, dev, state, others=[seen.vlm for seen in others])
+
+    def judged_by(chosen: Sequence[int]) -> list[tuple[FrozenVLM, Batch]]:
+        return [(seen.vlm, seen.batch(chosen)) for seen in (bank, *others)]
+
     for step, rng, generator in run.steps():
         if config.policy == "textbook":
-            batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
-            k = config.draw_k(rng, batch.encoded.state.counts)
-            told = (config.group, config.epochs, config.anchor, config.reward == "exact", generator)
-            ordered_step(run, reference, batch, k, *told)
+            judges = judged_by(rng.integers(0, len(bank), run.local_batch).tolist())
+            k = config.draw_k(rng, judges[0][1].encoded.state.counts)
+            ordered_step(run, config, reference, judges, k, generator)
             continue
         chosen, k, cells = focus.draw(bank, config, rng, run.local_batch, run.state["spread"])
         anchor = draw_anchor(run, reference, bank, config, rng)
         if config.policy == "gibbs":
-            sigma = gibbs_step(run, config, anchor, bank.batch(chosen), k, step / config.steps, generator)
+            sigma = gibbs_step(run, config, anchor, judged_by(chosen), k, step / config.steps, generator)
         else:
-            sigma = sequential_step(run, config, anchor, bank.batch(chosen), k, generator)
+            sigma = sequential_step(run, config, anchor, judged_by(chosen), k, generator)
         focus.update(run.state["spread"], run.accelerator.gather(cells), run.accelerator.gather(sigma))
     return run.best
 
@@ -96,9 +112,7 @@ def draw_anchor(run: Run, reference: Scorer, bank: Bank, config: GRPOConfig, rng
     """Half a batch of questions, drawn evenly."""
     state = bank.batch(rng.integers(0, len(bank), max(1, run.local_batch // 2)).tolist()).encoded.state
     k = config.draw_k(rng, state.counts)
-    with run.accelerator.autocast():
-        scores = reference(state, k)
-    return Anchor(state, k, drawn_by(config, Scores(*(part.float() for part in scores))))
+    return Anchor(state, k, drawn_by(config, run.score(state, k, reference)))
 
 
 def drawn_by(config: GRPOConfig, scores: Scores) -> Scores:
@@ -111,27 +125,31 @@ def sequential_step(
     run: Run,
     config: GRPOConfig,
     anchor: Anchor,
-    batch: Batch,
+    judges: Sequence[tuple[FrozenVLM, Batch]],
     k: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
     """Roll out one group per question, then descend `epochs` times; returns the deviation of rewards, (B,)."""
-    state: State = batch.encoded.state
+    state: State = judges[0][1].encoded.state
     temperature = math.exp(run.state["log_temperature"])
+
+    def look(state: State, k: Tensor) -> Scores:
+        return drawn_by(config, run.score(state, k))
+
     with torch.no_grad():
-        scores = drawn_by(config, run.score(state, k))
+        scores = look(state, k)
         order = sequential.sample(scores, k, config.group, temperature, generator)  # (B, G, K)
         mask = sequential.kept(order, k, state.visual.shape[1])  # (B, G, N)
-        reward, exact = group_reward(run.vlm, batch, mask, config.reward == "exact")
+        reward, exact = mean_reward(judges, mask, config.reward == "exact")
         group = Group(mask, reward)
         path = sequential.sample(anchor.scores, anchor.k, 1, 1.0, generator)  # (B / 2, 1, K)
     advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)
     old: Tensor | None = None
     for _ in range(config.epochs):
-        log_prob = sequential.log_prob(drawn_by(config, run.score(state, k)), order, k, temperature)  # (B, G)
+        log_prob = sequential.log_prob(look(state, k), order, k, temperature)  # (B, G)
         old = log_prob.detach() if old is None else old  # the first epoch starts from the weights that drew
         loss, clipped = clipped_loss(log_prob - old, advantage, k)
-        now = drawn_by(config, run.score(anchor.state, anchor.k))
+        now = look(anchor.state, anchor.k)
         away = sequential.divergence(anchor.scores, now, path, anchor.k)[:, 0] / anchor.k  # (B / 2,)
         run.descend(loss + config.anchor * away.mean())
     spread = run.mean(sequential.disagreement(group.mask, k).mean())

@@ -5,52 +5,48 @@ Group-normalised rewards, a clipped ratio for every pick, and the penalty on lea
 repeats, no dense reward, no choice of questions, no ratio of whole draws.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from grip_vlm import plackett_luce, sequential
+from grip_vlm.advantage import clipped_gain
 from grip_vlm.bank import Batch
-from grip_vlm.rewards import group_reward
+from grip_vlm.rewards import mean_reward
 from grip_vlm.scorer import Scorer
 from grip_vlm.training import Run
+from grip_vlm.vlms import FrozenVLM
 
-CLIP = 0.2
+if TYPE_CHECKING:
+    from grip_vlm.grpo import GRPOConfig
 
 
 def ordered_step(
     run: Run,
+    config: "GRPOConfig",
     reference: Scorer,
-    batch: Batch,
+    judges: Sequence[tuple[FrozenVLM, Batch]],
     k: Tensor,
-    group: int,
-    epochs: int,
-    beta: float,
-    exact_only: bool,
     generator: torch.Generator,
 ) -> None:
     """Roll out one group per question, then descend `epochs` times."""
-    state = batch.encoded.state
+    state = judges[0][1].encoded.state
     with torch.no_grad():
         scores = run.score(state, k).importance
-        order = plackett_luce.sample(scores, int(k.max()), group, generator)  # (B, G, K), of which k count
+        order = plackett_luce.sample(scores, int(k.max()), config.group, generator)  # (B, G, K), of which k count
         old = plackett_luce.step_log_probs(scores, order)
-        with run.accelerator.autocast():
-            begun = reference(state, k).importance.float()
-        anchor = plackett_luce.step_log_probs(begun, order)
-        reward, exact = group_reward(run.vlm, batch, sequential.kept(order, k, scores.shape[1]), exact_only)
+        anchor = plackett_luce.step_log_probs(run.score(state, k, reference).importance, order)
+        mask = sequential.kept(order, k, scores.shape[1])  # (B, G, N)
+        reward, exact = mean_reward(judges, mask, config.reward == "exact")
         advantage = (reward - reward.mean(1, keepdim=True)) / (reward.std(1, keepdim=True) + 1e-4)  # (B, G)
     counts = sequential.counting(order, k)
-    for _ in range(epochs):
+    for _ in range(config.epochs):
         picks = plackett_luce.step_log_probs(run.score(state, k).importance, order)  # (B, G, K)
-        gain = clipped_gain(picks - old, advantage[..., None]) - beta * leaving(anchor - picks)
+        gain = clipped_gain(picks - old, advantage[..., None]) - config.anchor * leaving(anchor - picks)
         run.descend(-(gain.masked_fill(~counts, 0.0).sum(2) / k[:, None]).mean())
     run.log(reward=float(reward.mean()), exact=float(exact.mean()))
-
-
-def clipped_gain(log_ratio: Tensor, advantage: Tensor) -> Tensor:
-    """min(rho A, clip(rho, 1 - eps, 1 + eps) A), of one shape."""
-    ratio = log_ratio.exp()
-    return torch.minimum(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage)
 
 
 def leaving(log_ratio: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ a ratio is divided by sqrt(d), d = sum pi (1 - pi): its spread is then the same 
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +17,9 @@ from grip_vlm.bank import Batch
 from grip_vlm.exploration import steer
 from grip_vlm.mdp import Group
 from grip_vlm.policy import Gibbs
-from grip_vlm.rewards import group_reward
+from grip_vlm.rewards import mean_reward
 from grip_vlm.training import Run
+from grip_vlm.vlms import FrozenVLM
 
 if TYPE_CHECKING:
     from grip_vlm.grpo import Anchor, GRPOConfig
@@ -30,13 +32,13 @@ def gibbs_step(
     run: Run,
     config: "GRPOConfig",
     anchor: "Anchor",
-    batch: Batch,
+    judges: Sequence[tuple[FrozenVLM, Batch]],
     k: Tensor,
     progress: float,
     generator: torch.Generator,
 ) -> Tensor:
     """Roll out one group per question, then descend `epochs` times; returns the deviation of rewards, (B,)."""
-    state = batch.encoded.state
+    state = judges[0][1].encoded.state
     with torch.no_grad():
         scores = run.score(state, k).importance
         if run.state["log_temperature"] is None:
@@ -44,7 +46,7 @@ def gibbs_step(
         temperature = math.exp(run.state["log_temperature"])
         old = policy.gibbs(scores / temperature, k)
         mask = policy.sample(old, config.group, generator)  # (B, G, N)
-        reward, exact = group_reward(run.vlm, batch, mask, config.reward == "exact")
+        reward, exact = mean_reward(judges, mask, config.reward == "exact")
         group = Group(mask, reward)
         anchor_law = policy.gibbs(anchor.scores.importance, anchor.k)
     advantage = group_advantage(group.reward, k, state.counts, run.state["scale"], run.accelerator.gather)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grip_vlm import bernoulli
+from grip_vlm.advantage import clipped_gain
 from grip_vlm.bank import Bank, Batch
 from grip_vlm.mdp import State
 from grip_vlm.rewards import group_reward
@@ -29,7 +30,7 @@ from grip_vlm.scorer import Scorer
 from grip_vlm.training import Run, RunConfig, seeded
 from grip_vlm.vlms import FrozenVLM
 
-CLIP, VALUE, ENTROPY, MISS = 0.2, 0.5, 0.01, 0.5
+VALUE, ENTROPY, MISS = 0.5, 0.01, 0.5
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def ppo_step(run: Run, batch: Batch, k: Tensor, epochs: int, generator: torch.Ge
         advantage = advantages(reward, run.beside(state, k))
     for _ in range(epochs):
         logits = bernoulli.logits(run.score(state, k).importance, k)
-        gain = clipped(bernoulli.log_prob(logits, kept) - old, advantage).mean()
+        gain = clipped_gain(bernoulli.log_prob(logits, kept) - old, advantage).mean()
         error = (run.beside(state, k) - reward).square().mean()
         chance = (bernoulli.entropy(logits) / state.counts).mean()
         run.descend(VALUE * error - gain - ENTROPY * chance)
@@ -111,9 +112,3 @@ def advantages(reward: Tensor, value: Tensor) -> Tensor:
     """r - V, (B,), with mean 0 and deviation 1 over the batch; zero where all are alike."""
     surprise = reward - value
     return (surprise - surprise.mean()) / (surprise.std(correction=0) + 1e-4)
-
-
-def clipped(log_ratio: Tensor, advantage: Tensor) -> Tensor:
-    """min(rho A, clip(rho, 1 - eps, 1 + eps) A), (B,): no gain from moving further than eps."""
-    ratio = log_ratio.exp()
-    return torch.minimum(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage)

@@ -5,6 +5,7 @@ greedy decoding would give exactly the target, read off the same logits, times t
 A dense reward leaves no group without a signal; exact match alone does for most groups (notes of 2026-11-21, log).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,16 @@ def answer_logits(
     target, told = batch.targets(inputs["input_ids"], rows)
     logits = vlm.model(**inputs, logits_to_keep=target.shape[1] + 1, use_cache=False).logits[:, :-1]
     return logits, target, told
+
+
+def mean_reward(judges: Sequence[tuple[FrozenVLM, Batch]], mask: Tensor, exact_only: bool) -> tuple[Tensor, Tensor]:
+    """Reward and exact match of a group, (B, G) each, in the mean over VLMs that look at the same questions.
+
+    Ours: tokens that push one VLM to an answer do not push another, so that the mean pays for what the question needs.
+    """
+    found = [torch.stack(group_reward(vlm, batch, mask, exact_only)) for vlm, batch in judges]  # (2, B, G) each
+    reward, exact = torch.stack(found).mean(0)
+    return reward, exact
 
 
 def group_reward(vlm: FrozenVLM, batch: Batch, mask: Tensor, exact_only: bool, size: int = 64) -> tuple[Tensor, Tensor]:

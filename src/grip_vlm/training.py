@@ -100,6 +100,8 @@ class Run:
     """counters of the method itself, saved and resumed"""
     companion: nn.Module | None = None
     """a network that only training needs, such as a critic: trained beside the scorer as `beside`, and not shipped"""
+    others: Sequence[FrozenVLM] = ()
+    """VLMs that judge beside `vlm`"""
 
     def __post_init__(self) -> None:
         checkpoint.refuse_foreign(self.config.out)
@@ -150,10 +152,10 @@ class Run:
         """Questions per step of this process."""
         return max(1, self.config.batch // int(self.accelerator.num_processes))
 
-    def score(self, state: State, k: Tensor) -> Scores:
-        """What the scorer in training says, with gradient."""
+    def score(self, state: State, k: Tensor, scorer: Scorer | None = None) -> Scores:
+        """What a scorer says in the run's precision: the one in training, with gradient, unless another is given."""
         with self.accelerator.autocast():
-            return Scores(*(part.float() for part in self.model(state, k)))
+            return Scores(*(part.float() for part in (scorer or self.model)(state, k)))
 
     def descend(self, loss: Tensor) -> float:
         """One step of the optimizer; returns the gradient's norm.
@@ -191,7 +193,11 @@ class Run:
         config = {k: v for k, v in asdict(self.config).items() if k not in ("out", "log", "save_every")}
         world = self.accelerator.num_processes
         begun = {"init": self._start, "scorer": asdict(self.scorer.config)}
-        return {"method": self.method, "vlm": self.vlm.fingerprint(), "processes": world, **begun, **config}
+        vlms = {"vlm": self.vlm.fingerprint(), "others": self._others()}
+        return {"method": self.method, **vlms, "processes": world, **begun, **config}
+
+    def _others(self) -> list[str]:
+        return [other.fingerprint() for other in self.others]
 
     def _trained(self) -> dict[str, nn.Module]:
         return {"scorer": self.scorer, **({} if self.companion is None else {"companion": self.companion})}
@@ -256,7 +262,7 @@ class Run:
                 steps=self.config.steps,
                 seconds=round(self.seconds, 1),
                 seed=self.config.seed,
-                settings={**settings, "best_step": self.best_step, "dev": self.best_score},
+                settings={**settings, "others": self._others(), "best_step": self.best_step, "dev": self.best_score},
                 commit=checkpoint.commit(),
                 versions=checkpoint.versions(),
             )

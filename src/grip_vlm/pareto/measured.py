@@ -142,8 +142,9 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
     by_column = np.zeros(len(columns))  # (K,)
     images = _images(rows)
     for number, (benchmark, scores) in enumerate(_scores(rows, columns).items()):
-        means[benchmark] = np.add.reduceat(scores.mean(1), starts) / sizes  # (P,)
-        by_column += scores.mean(1)
+        right = scores.mean(1)  # (K,)
+        means[benchmark] = np.add.reduceat(right, starts) / sizes  # (P,)
+        by_column += right
         drawn = resampled(scores, np.random.default_rng((0, number)), images=images[benchmark])  # (R, K)
         draws += np.add.reduceat(drawn * shares, starts, axis=1)
     draws /= len(means)

@@ -1,0 +1,50 @@
+"""grip with rewards averaged over two frozen VLMs, against steering: tokens that push one VLM alone do not pay.
+
+    python recipes/two_vlms.py --second runs/second_llava/checkpoint      recipes/tiny_llava/README.md trains one
+    python recipes/steering.py --second runs/second_llava/checkpoint --trained grip two_vlms warmup
+
+From stage 1 of compare.py and with grip's settings, so that the second VLM's forwards come on top of grip's time: about
+two thirds more. Writes OUT/two_vlms-SEED; started again, it goes on where it was stopped.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from compare import Compare, Field, encoder
+from grip_vlm import checkpoint, vlms
+from grip_vlm.bank import Bank
+from grip_vlm.grpo import GRPOConfig, train
+
+
+@dataclass(frozen=True)
+class TwoVLMs:
+    second: str
+    """a VLM with the same grid of visual tokens, trained from another seed"""
+    seeds: tuple[int, ...] = (0,)
+    vlm: str = "tiny-llava"
+    runs: Path = Path("runs/compare")
+    """runs of recipes/compare.py, and where these go"""
+    examples: int = 6000
+
+
+def trained(field: Field, theirs: Bank, seed: int) -> Path:
+    """The scorer's folder; `theirs` are the training examples as the second VLM sees them."""
+    out, settings = field.compare.runs / f"two_vlms-{seed}", field.plan["grip"][1]
+    begun = checkpoint.load(field.scorer("stage1", seed), field.vlm)
+    config = GRPOConfig(out=out, seed=seed, examples=field.compare.examples, **settings)
+    train(field.vlm, begun, *field.banks("scenes", False), config, [theirs])
+    return out
+
+
+def main(told: TwoVLMs) -> None:
+    compare = Compare(vlm=told.vlm, runs=told.runs, examples=told.examples)
+    vlm, second = vlms.load(told.vlm), vlms.load(told.second)
+    field, theirs = Field(compare, vlm, encoder(vlm, compare)), encoder(second, compare)("scenes", False)[0]
+    for seed in told.seeds:
+        print(trained(field, theirs, seed))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(TwoVLMs))
