@@ -40,7 +40,7 @@ PLAN: dict[str, tuple[str, dict[str, Any]]] = {
         {"steps": 215, "epochs": 4, "rate": 3e-4, "anchor": 0.04, "policy": "textbook", "reward": "exact"},
     ),
     "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
-    "soft_topk": ("", {"steps": 390, "attention_share": 0.0}),
+    "soft_topk": ("", {"steps": 390, "rate": 1e-4, "attention_share": 0.0}),
     "st_gumbel": ("", {"steps": 340, "attention_share": 0.0, "relaxation": "st_gumbel"}),
     "dynamicvit": ("", {"steps": 300, "attention_share": 0.0, "relaxation": "dynamicvit"}),
     "noise_gate": ("", {"steps": 320, "attention_share": 0.0, "relaxation": "noise_gate"}),
