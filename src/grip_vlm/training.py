@@ -131,6 +131,8 @@ class Run:
     def steps(self) -> Iterator[tuple[int, np.random.Generator, torch.Generator]]:
         """(step, numpy generator, torch generator on the VLM's device) until the run is done; resumes by itself."""
         first = self._resume()
+        if self.best_score < 0:  # what a run begins from may be better than all it makes of it
+            self.best_score = dev_score(self.vlm, self.scorer, self.dev, self._dev_budgets())
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         with Progress(*columns, TimeRemainingColumn(), console=self.console) as bar:
             task = bar.add_task(self.method, total=self.config.steps, completed=first)
