@@ -107,7 +107,7 @@ class Field:
             torch.manual_seed(seed)
             begun = checkpoint.load(before, self.vlm) if before else Scorer(ScorerConfig(dim=self.vlm.dim))
             begun.config = replace(begun.config, **shape)
-            if start == "":
+            if start == "" or "relaxation" in settings:
                 warmup(self.vlm, begun, bank, dev, WarmupConfig(**common))
             elif name == "tprl":
                 ppo.train(self.vlm, begun, bank, dev, ppo.PPOConfig(**common))

@@ -60,6 +60,7 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
     """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
     imitated = {"subset": "warmup", "distribution": "attention_distill", "bernoulli": "tprl_start"}[config.imitation]
     imitate = round(config.attention_share * config.steps)
+    scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     scorer.config = replace(scorer.config, one_pass=config.attention_share == 0)
     denoiser = None
     if config.relaxation == "noise_gate" and imitate < config.steps:
