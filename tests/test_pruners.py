@@ -1,6 +1,7 @@
 """Every method in the folder keeps the contract: exactly k real tokens, the same ones again, alone or in a batch."""
 
 import math
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -184,6 +185,14 @@ def test_uniform_leaves_no_large_hole(vlm, batch, k):
     indices = pruners.load("uniform").select(vlm, batch, torch.full((4,), k)).indices()
     places = square_places(196)
     assert float(torch.cdist(places, places[indices]).amin(1).max()) < 1.1 / math.sqrt(k)
+
+
+def test_uniform_tokens_are_shared_by_images(vlm, batch):
+    """Two images of two thirds and one third of the tokens: of nine tokens six and three."""
+    image = (torch.arange(196) >= 131).long().expand(4, -1)
+    two = replace(batch, state=replace(batch.state, image=image))
+    kept = pruners.load("uniform").select(vlm, two, torch.full((4,), 9)).mask[:, :131].sum(1)
+    assert kept.tolist() == [6] * 4
 
 
 def test_the_rows_of_the_grid_differ_by_one_point_at_most():

@@ -262,9 +262,17 @@ def test_ptp_takes_the_best_of_every_region_by_attention_and_question():
     assert sorted(ptp.pyramid(b, c, region, 3).tolist()) == [0, 1, 2]
 
 
-def test_ptp_divides_a_lone_image_in_quadrants_and_others_in_tiles():
-    assert ptp.regions(torch.arange(16), 16).view(4, 4).tolist() == [[0, 0, 1, 1]] * 2 + [[2, 2, 3, 3]] * 2
-    assert ptp.regions(torch.arange(30), 16).tolist() == [0] * 16 + [1] * 14
+@torch.no_grad()
+def test_a_lone_image_is_one_region_of_ptp():
+    """So that the best by attention and question are taken wherever they stand."""
+    vlm, encoded = seen(tiny.load("llava"))
+    tower, told = look(vlm, encoded, "ptp"), asked(vlm, encoded, "ptp")
+    action = pruners.load("ptp").select(vlm, encoded, torch.tensor([3, 3]))
+    alone = [row for row, patches in enumerate(tower.patches) if len(patches) == tower.features.shape[1]]
+    assert alone
+    for row in alone:
+        fused = ptp.scaled(tower.split(tower.salience())[row]) + ptp.scaled(told[row, tower.tokens[row]])
+        assert action.indices(row) == sorted(fused.topk(3).indices.tolist())
 
 
 # ---- in the families -------------------------------------------------------------------------------------------------

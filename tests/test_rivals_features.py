@@ -11,6 +11,7 @@ from torch import Tensor
 from grip_vlm import pruners, vlms
 from grip_vlm.mdp import Action, State
 from grip_vlm.pruners._features import cosines, relevance
+from grip_vlm.pruners._instruction import early
 from grip_vlm.pruners._merging import merge
 from grip_vlm.pruners.cdpruner import RIDGE, greedy_map
 from grip_vlm.pruners.dart import least_duplicated
@@ -20,7 +21,7 @@ from grip_vlm.pruners.svd_prune import leverage
 from grip_vlm.sequence import Prompt
 from grip_vlm.vlms._encode import Encoded
 
-FEATURES = ["cdpruner", "dart", "divprune", "pumer", "svd_prune", "tome"]
+FEATURES = ["cdpruner", "divprune", "pumer", "svd_prune", "tome"]
 
 
 def encoded_of(visual: Tensor, question: Tensor) -> Encoded:
@@ -197,21 +198,57 @@ LARGE = [[10.0, 0.0], [9.0, 0.0], [8.0, 0.0], [7.0, 0.0]]
 SMALL = [[-1.0, 0.0], [-1.0, 0.1], [-1.0, 0.2], [-1.0, 0.3], [0.1, -1.0], [1.0, 0.1]]
 
 
+def chosen(visual, question, k):
+    """By keys that are the hidden states themselves."""
+    return least_duplicated(visual, question, visual, question, k).tolist()
+
+
 def test_dart_by_hand():
     """Four pivots by norm; of the three places left, pivots 0, 1 and 2 take the one least like them that is free."""
-    assert least_duplicated(torch.tensor(LARGE + SMALL), torch.zeros(0, 2), 7).tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert chosen(torch.tensor(LARGE + SMALL), torch.zeros(0, 2), 7) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_the_question_is_a_pivot_of_dart():
     """The fifth of five places goes to the question, least like token 9; the image alone would take token 8."""
     visual = torch.tensor(LARGE + SMALL)
-    assert least_duplicated(visual, torch.tensor([[-1.0, -1.0]]), 9).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 9]
-    assert least_duplicated(visual, torch.zeros(0, 2), 9).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert chosen(visual, torch.tensor([[-1.0, -1.0]]), 9) == [0, 1, 2, 3, 4, 5, 6, 7, 9]
+    assert chosen(visual, torch.zeros(0, 2), 9) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_few_tokens_of_dart_are_the_largest_in_l1_norm():
     visual = torch.tensor([[3.0, 0.0], [2.0, 2.0], [0.0, -3.5], [1.0, 0.0]])
-    assert least_duplicated(visual, torch.ones(1, 2), 2).tolist() == [1, 2]
+    assert chosen(visual, torch.ones(1, 2), 2) == [1, 2]
+
+
+def test_pivots_of_dart_are_the_largest_keys_and_its_cosines_those_of_hidden_states():
+    states, keys = torch.tensor(LARGE + SMALL), torch.tensor(LARGE + SMALL).flip(0)
+    found = least_duplicated(states, torch.zeros(0, 2), keys, torch.zeros(0, 2), 5).tolist()
+    assert found == [9, 8, 7, 6, 4]  # the last four are pivots now, and 4 points away from (1, 0.1) most
+
+
+@pytest.mark.parametrize("family", ["llava", "llava_next", "llava_onevision", "mistral3"])
+@torch.no_grad()
+def test_dart_reads_what_enters_layer_2_and_keys_of_layer_1(family):
+    """Hidden states are those the model itself gives, keys those it caches."""
+    vlm, encoded, _ = seen(family)
+    read = early(vlm, encoded, "this test")
+    inputs = vlm.pruned(encoded.prompt, Action(encoded.state.visual_mask))
+    out = vlm.model(**inputs, output_hidden_states=True, use_cache=True)
+    there = encoded.prompt.attention_mask.bool()
+    last = len(read.entering) - 1
+    torch.testing.assert_close(read.entering[last][there], out.hidden_states[last][there])
+    cached = out.past_key_values.layers[last - 1].keys
+    keys = read.queries_and_keys(last - 1)[1][:, :: read.language.layers[0].self_attn.num_key_value_groups]
+    torch.testing.assert_close(keys.transpose(1, 2)[there], cached.transpose(1, 2)[there])
+    for part in (1, 3):
+        assert pruners.load("dart").select(vlm, encoded, torch.tensor([part, part])).kept.tolist() == [part, part]
+
+
+@torch.no_grad()
+def test_dart_refuses_a_language_model_that_it_cannot_read():
+    vlm, encoded, _ = seen("gemma3")
+    with pytest.raises(ValueError, match=r"dart reads full attention of llama"):
+        pruners.load("dart").select(vlm, encoded, torch.tensor([3, 3]))
 
 
 # ---- tome and pumer --------------------------------------------------------------------------------------------------
@@ -238,6 +275,12 @@ def test_all_tokens_merged_are_the_mean_of_all(n):
     """Whatever the sizes on the way: a mean that forgot them would weigh the last comers more."""
     visual = torch.randn(n, 5, generator=torch.Generator().manual_seed(n))
     torch.testing.assert_close(merge(visual, 1)[1][0], visual.mean(0))
+
+
+def test_eight_pairs_merge_in_a_round():
+    """Eight twins, then tokens like none: the ninth merge is of a second round, which begins at the front again."""
+    twin = torch.eye(24)[:8].repeat_interleave(2, 0)
+    assert merge(torch.cat([twin, torch.eye(24)[8:]]), 23)[0].tolist() == [*range(3, 16, 2), *range(16, 32)]
 
 
 def test_tokens_that_nothing_merges_into_keep_their_features_to_the_bit():

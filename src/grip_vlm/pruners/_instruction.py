@@ -1,9 +1,11 @@
-"""How much the question looks at each visual token, in an early layer of the language model, before anything is pruned.
+"""What an early layer of the language model makes of the full prompt, before anything is pruned.
 
-The first layers are run once on the full prompt, and the rows of the question recomputed from the queries and keys of
-the layer behind them: that costs LAYER layers of a full prefill, and any attention implementation will do.
+The first layers are run once on the full prompt, and what the layer behind them does is recomputed from its queries and
+keys: that costs LAYER layers of a full prefill, and any attention implementation will do.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,15 +14,35 @@ from torch import Tensor
 if TYPE_CHECKING:
     from grip_vlm.vlms import Encoded, FrozenVLM
 
-LAYER = 2  # counted from 0, as PTP reads it
+LAYER = 2  # counted from 0, as PTP and DART read it
 KNOWN = ("llama", "mistral", "qwen2")
 
 
-def asked(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Tensor:
-    """max over question tokens of the attention to each visual token, mean of heads, (B, N); zeros without a question.
+@dataclass(frozen=True)
+class Early:
+    """The full prompts in the first layers. A model with fewer layers than LAYER is read at its last."""
 
-    A model with fewer layers is read at its last. The question is the text behind the images; what stands before them
-    cannot see them.
+    language: Any
+    encoded: "Encoded"
+    valid: Tensor  # (B, L) columns that are read: neither padding nor left to another budget
+    question: list[Tensor]  # (M_b,) columns of the text behind the images, which alone can see them
+    entering: list[Tensor]  # (B, L, D) hidden states that enter layer 0, 1, .., LAYER
+    rotation: tuple[Tensor, Tensor]
+
+    def queries_and_keys(self, at: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys of layer `at` after rotation, (B, heads, L, d) each."""
+        from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, repeat_kv
+
+        attention = self.language.layers[at].self_attn
+        x = self.language.layers[at].input_layernorm(self.entering[at])
+        q = attention.q_proj(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        k = attention.k_proj(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        q, k = apply_rotary_pos_emb(q, k, *self.rotation)
+        return q.float(), repeat_kv(k, attention.num_key_value_groups).float()
+
+
+def early(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Early:
+    """Run the first layers on the full prompts.
 
     Raises:
         ValueError: a language model whose layers are not those of Llama.
@@ -38,24 +60,42 @@ def asked(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Tensor:
     own = torch.zeros_like(images)
     own[row, prompt.slots[row, token]] = True
     valid = prompt.attention_mask.bool() & (own | ~images)
-    q, k = queries_and_keys(language, _embedded(vlm, encoded), valid, prompt.position_ids)
-    column = torch.arange(valid.shape[1], device=valid.device)
+    question = [
+        int(image.nonzero().max()) + 1 + torch.arange(length, device=valid.device)
+        for image, length in zip(images, state.question_mask.sum(1).tolist(), strict=True)
+    ]
+    embedded = _embedded(vlm, encoded)
+    rotation = language.rotary_emb(embedded, position_ids=prompt.position_ids)
+    entering = list(_walk(language, embedded, valid, prompt.position_ids, rotation))
+    return Early(language, encoded, valid, question, entering, rotation)
+
+
+def asked(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Tensor:
+    """max over question tokens of the attention to each visual token, mean of heads, (B, N); zeros without a question.
+
+    Raises:
+        ValueError: as `early` says.
+    """
+    read, prompt, state = early(vlm, encoded, method), encoded.prompt, encoded.state
+    q, k = read.queries_and_keys(len(read.entering) - 1)
+    column = torch.arange(read.valid.shape[1], device=read.valid.device)
     scores = torch.zeros_like(state.visual_mask, dtype=torch.float32)  # (B, N)
-    for b, (length, count) in enumerate(zip(state.question_mask.sum(1).tolist(), state.counts.tolist(), strict=True)):
-        rows = int(images[b].nonzero().max()) + 1 + torch.arange(length, device=valid.device)  # (M_b,)
-        if length:
-            visible = valid[b] & (column <= rows[:, None])  # (M_b, L)
+    for b, (rows, count) in enumerate(zip(read.question, state.counts.tolist(), strict=True)):
+        if len(rows):
+            visible = read.valid[b] & (column <= rows[:, None])  # (M_b, L)
             logits = torch.einsum("hid,hjd->hij", q[b, :, rows], k[b]) * q.shape[-1] ** -0.5
             attention = logits.masked_fill(~visible, -torch.inf).softmax(-1).mean(0)  # (M_b, L)
             scores[b, :count] = attention.amax(0)[prompt.slots[b, :count]]
     return scores
 
 
-def queries_and_keys(language: Any, x: Tensor, valid: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys of layer LAYER after rotation, (B, heads, L, d) each, from embeddings x (B, L, D)."""
+def _walk(
+    language: Any, x: Tensor, valid: Tensor, positions: Tensor, rotation: tuple[Tensor, Tensor]
+) -> Iterator[Tensor]:
+    """What enters layer 0, 1, .., LAYER, (B, L, D) each, from embeddings x (B, L, D)."""
     from transformers.masking_utils import create_causal_mask
-    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, repeat_kv
 
+    yield x
     mask = create_causal_mask(
         config=language.config,
         inputs_embeds=x,
@@ -63,16 +103,9 @@ def queries_and_keys(language: Any, x: Tensor, valid: Tensor, positions: Tensor)
         past_key_values=None,
         position_ids=positions,
     )
-    rotation = language.rotary_emb(x, position_ids=positions)
-    at = min(LAYER, len(language.layers) - 1)
-    for layer in language.layers[:at]:
+    for layer in language.layers[: min(LAYER, len(language.layers) - 1)]:
         x = layer(x, attention_mask=mask, position_ids=positions, position_embeddings=rotation)
-    attention = language.layers[at].self_attn
-    x = language.layers[at].input_layernorm(x)
-    q = attention.q_proj(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-    k = attention.k_proj(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-    q, k = apply_rotary_pos_emb(q, k, *rotation)
-    return q.float(), repeat_kv(k, attention.num_key_value_groups).float()
+        yield x
 
 
 def _embedded(vlm: "FrozenVLM", encoded: "Encoded") -> Tensor:

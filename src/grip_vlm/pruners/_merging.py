@@ -12,6 +12,8 @@ from grip_vlm.pruners._features import cosines, samples
 if TYPE_CHECKING:
     from grip_vlm.vlms import Encoded
 
+PAIRS = 8  # that merge in one round, ToMe's r for larger towers; as many as will go would merge unlike tokens
+
 
 def action(encoded: "Encoded", k: Tensor, choose: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]) -> Action:
     """Each sample as `choose` leaves it: (n, D) tokens, (m, D) question, how many to keep -> what `merge` returns."""
@@ -28,8 +30,8 @@ def merge(visual: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Merge tokens until k are left (ToMe, arXiv 2210.09461, section 3).
 
     In a round, every second token (0, 2, ..) looks for the most alike of the others, by cosine. The most alike pairs
-    merge, as many as are needed, at most half of the tokens. A merged token stands where the second of its pair stood,
-    and weighs as many tokens as went into it: it is the mean of all of them.
+    merge, PAIRS of them or as many as are needed. A merged token stands where the second of its pair stood, and weighs
+    as many tokens as went into it: it is the mean of all of them.
 
     Args:
         visual: (n, D) in the order in which they are to alternate.
@@ -44,7 +46,7 @@ def merge(visual: Tensor, k: int) -> tuple[Tensor, Tensor]:
     size = torch.ones_like(features[:, 0])  # (n,)
     while (n := len(at)) > k:
         alike, partner = cosines(features[::2], features[1::2]).max(1)  # (n / 2,), up
-        source = alike.argsort(descending=True, stable=True)[: min(n - k, n // 2)]
+        source = alike.argsort(descending=True, stable=True)[: min(PAIRS, n - k)]
         own = torch.arange(n, device=at.device)
         goes = own.clone()
         goes[2 * source] = 2 * partner[source] + 1

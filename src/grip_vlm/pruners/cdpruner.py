@@ -4,7 +4,8 @@ Kernel L_ij = r_i cos(v_i, v_j) r_j, with r the relevance to the question, scale
 by greedy maximisation of det L (fast greedy MAP, Chen et al., arXiv 1709.05135). Where it departs from the paper:
 
 - Relevance there is CLIP's image-text cosine, with its sign turned. A VLM does not carry CLIP's text tower; ours is the
-  cosine with the language model's word embeddings, whose sign stays.
+  cosine with the language model's word embeddings, whose sign stays. It can cost more than it gives: docs/log.md. The
+  authors' option to soften r by an exponential is left out.
 - Relevance is scaled over one sample, not over the batch, so that a batch keeps what single runs keep.
 - RIDGE is added to the cosines' diagonal: without it, any set of more than D tokens has determinant 0.
 - Kept tokens have their original positions, not compact ones.

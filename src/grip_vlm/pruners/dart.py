@@ -1,11 +1,12 @@
 """DART (arXiv 2502.11494): keep a few pivots and, for each of them, the tokens that duplicate it least.
 
-Pivots are the visual and the question tokens with the largest L1 norms, four of each. In turn, each takes its share of
-the tokens that are left, those with the lowest cosine to it. Question pivots stay out of the budget. Where it departs
-from the paper:
+Pivots are the visual and the question tokens whose keys have the largest L1 norms, four of each. In turn, each takes
+its share of the tokens that are left, those with the lowest cosine to it. Question pivots stay out of the budget.
+Cosines are of hidden states that enter layer 2 of the language model, after its final norm; keys are those of the layer
+before. Where it departs from the paper:
 
-- There norms are of keys and cosines of hidden states, at the language model's second layer; ours are of what enters
-  the language model, so that nothing runs twice and dropped tokens are in no layer's cache.
+- There tokens leave inside the language model; ours leave before it, so that they are in no layer's cache, and its
+  first two layers run twice: their cost is part of the method, and of its measured seconds.
 - Exactly k: the visual pivots are among them, and what is left is shared out evenly, the first pivots taking one more.
   With k up to four, the largest tokens are all there is.
 """
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from grip_vlm.mdp import Action
 from grip_vlm.pruners._features import cosines, samples
+from grip_vlm.pruners._instruction import early
 from grip_vlm.pruners._untrained import Untrained
 
 if TYPE_CHECKING:
@@ -29,20 +31,25 @@ class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         mask = torch.zeros_like(encoded.state.visual_mask)
-        for row, visual, question, keep in samples(encoded.state, k):
-            mask[row, least_duplicated(visual, question, keep)] = True
+        read, slots = early(vlm, encoded, "dart"), encoded.prompt.slots
+        states = read.language.norm(read.entering[-1]).float()  # (B, L, D)
+        keys = read.queries_and_keys(len(read.entering) - 2)[1].transpose(1, 2).flatten(2)  # (B, L, heads * d)
+        for row, visual, _, keep in samples(encoded.state, k):
+            at, asks = slots[row, : len(visual)], read.question[row]
+            own = least_duplicated(states[row, at], states[row, asks], keys[row, at], keys[row, asks], keep)
+            mask[row, own] = True
         return Action(mask)
 
 
-def largest(tokens: Tensor, count: int) -> Tensor:
-    """Indices of the tokens (n, D) with the largest L1 norms, the largest first, (count or n,)."""
-    return tokens.abs().sum(1).argsort(descending=True, stable=True)[:count]
+def largest(keys: Tensor, count: int) -> Tensor:
+    """Indices of the keys (n, D) with the largest L1 norms, the largest first, (count or n,)."""
+    return keys.abs().sum(1).argsort(descending=True, stable=True)[:count]
 
 
-def least_duplicated(visual: Tensor, question: Tensor, k: int) -> Tensor:
-    """(n, D) visual and (m, D) question tokens, m may be 0 -> (k,) indices in the order chosen."""
-    own = largest(visual, min(PIVOTS, k))
-    pivots = torch.cat([visual[own], question[largest(question, PIVOTS)]])  # (p, D)
+def least_duplicated(visual: Tensor, question: Tensor, visual_keys: Tensor, question_keys: Tensor, k: int) -> Tensor:
+    """(n, D) visual and (m, D) question tokens, m may be 0, and their keys -> (k,) indices in the order chosen."""
+    own = largest(visual_keys, min(PIVOTS, k))
+    pivots = torch.cat([visual[own], question[largest(question_keys, PIVOTS)]])  # (p, D)
     alike = cosines(pivots, visual)  # (p, n)
     alike[:, own] = torch.inf
     chosen = [own]

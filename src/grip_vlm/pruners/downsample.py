@@ -32,7 +32,7 @@ class Pruner(Untrained):
                 encoded.pixels[row : row + 1].float(), size=(side * patch,) * 2, mode="bicubic", antialias=True
             ).to(encoded.pixels.dtype)
             output = vlm.model.get_image_features(pixel_values=small, interpolate_pos_encoding=True, return_dict=True)
-            chosen = nearest(encoded.state.places[row], grid(side * side))
+            chosen = nearest(encoded.state.places[row, : encoded.state.counts[row]], grid(side * side))
             mask[row, chosen] = True
             features[row, chosen] = output.pooler_output[0].to(features.dtype)
         return Action(mask, features)

@@ -4,9 +4,11 @@
     v_i = variance of row i of S, over the image scaled so that mean |v| = mean |1000 a|, a the attention of CLS
     share of a stretch ~ mean of 1000 a_i + 0.09 v_i;  in a stretch, the largest a are kept
 
-Deviations: shares are rounded by largest remainder, and what exceeds a stretch goes to the others (theirs: the leftover
-to the largest, lists filled up with zeros); stretches of unequal length where 16 does not divide the tokens, and fewer
-of them where they would hold less than two; features are the tower's; original order and positions.
+Deviations: v is scaled over the image, where the authors' code scales it in each stretch, so that it drops out of the
+shares and of all it decides; shares are rounded by largest remainder, and what exceeds a stretch goes to the others
+(theirs: the leftover to the largest, lists filled up with zeros); stretches of unequal length where 16 does not divide
+the tokens, and fewer of them where they would hold less than two; features are the tower's; original order and
+positions.
 """
 
 from typing import TYPE_CHECKING

@@ -5,16 +5,15 @@
     instruction: c_j = max over question tokens of their attention to j in layer 2 of the language model, mean of heads
     f = (1 - alpha) b' + alpha c', both scaled to [0, 1] over the sample, alpha = 0.5;  top n_k by f in every region
 
-The paper's region formula is not public. Ours, with an open port: the mean of b; regions are the image's tiles, the
-thumbnail among them, and the quadrants of the patch grid where there is one tile only (LLaVA-1.5).
+The paper's region formula is not public. With an open port: the mean of b; regions are the image's tiles, the thumbnail
+among them, so that an image of one tile (LLaVA-1.5) is one region.
 
 Deviations: c' is scaled as b' is (in one version of the port raw, when alpha hardly matters), and reads the question
-behind the images only; shares by largest remainder, never above a region's tokens; without CLS, b is the attention of
-all patches on average, as in the port. Removal is before the language model, whose first two layers therefore run
-twice: their cost is part of the method, and of its measured seconds.
+behind the images only; shares by largest remainder, never above a region's tokens, and 0 may be one; without CLS, b is
+the attention of all patches on average, as in the port. Removal is before the language model, whose first two layers
+therefore run twice: their cost is part of the method, and of its measured seconds.
 """
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +39,7 @@ class Pruner(Untrained):
         chosen = []
         samples = zip(tower.split(tower.salience()), told, tower.tokens, tower.patches, tower.most(k), strict=True)
         for b, c, tokens, patches, keep in samples:
-            chosen.append(pyramid(b, c[tokens], regions(patches, tower.features.shape[1]), keep))
+            chosen.append(pyramid(b, c[tokens], patches // tower.features.shape[1], keep))
         return tower.action(chosen, k)
 
 
@@ -59,12 +58,3 @@ def scaled(values: Tensor) -> Tensor:
     """(n,) values moved to [0, 1]; all equal, to 0."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low).clamp(min=1e-12)
-
-
-def regions(patches: Tensor, n: int) -> Tensor:
-    """The region of each of a sample's patches, (n_b,): its tile of n patches or, of a lone tile, its quadrant."""
-    tile, place = patches // n, patches % n
-    side = math.isqrt(n)
-    if len(torch.unique(tile)) > 1:
-        return tile
-    return 2 * (2 * (place // side) // side) + 2 * (place % side) // side

@@ -6,8 +6,9 @@ with text (modality-aware merging). Where it departs from the paper:
 
 - The paper fine-tunes an encoder that prunes and merges in several layers; ours does it once, without training, before
   the first layer of a decoder that stays as it is. Text is not merged: a decoder's prompt must stay as it was written.
-- Relevance there is the attention of text to image; ours is the cosine with the question's word embeddings. The cosines
-  that decide what merges are of the features, not of keys.
+- Relevance there is the attention of text to image; ours is the cosine with the question's word embeddings, those of
+  the chat template included. The cosines that decide what merges are of the features, not of keys. Eight pairs merge in
+  a round.
 - Tokens alternate in the order of the image, not of their relevance, and the most relevant one may be merged too. A
   merged token is the mean of all that went into it: sizes are carried from round to round.
 - Exactly k tokens are left. A merged token has the position, and deepstack features, of the one it was merged into.

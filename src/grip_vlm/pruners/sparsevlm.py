@@ -3,10 +3,11 @@
 Relevant ("raters"): of the question's tokens, those whose similarity to the visual ones, softmax over the question and
 mean over the image, is at least average. Rank: their rows, mean of heads and of raters.
 
-Deviations, beside those of `_inside`: the paper has tables of counts for four budgets and no formula; counts here fall
-by the same share at each cut, which lies near the tables ([334, 194, 112] for 192 of 576, where they have 300, 200,
-110). Dropped tokens are not clustered and put back (the authors' second version leaves that out as well). Of that
-version original positions are taken, but not its correction for rotary bias nor its choice of heads.
+Deviations, beside those of `_inside`: tokens leave before the layer that ranks them, in the authors' code behind it (so
+that all tokens go through layer 2). The paper has tables of counts for four budgets and no formula; counts here fall by
+the same share at each cut, which lies near the tables ([334, 194, 112] for 192 of 576, where they have 300, 200, 110).
+Dropped tokens are not clustered and put back (the authors' second version leaves that out as well). Of that version
+original positions are taken, but not its correction for rotary bias nor its choice of heads.
 """
 
 from fractions import Fraction

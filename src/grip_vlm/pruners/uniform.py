@@ -1,4 +1,4 @@
-"""An even grid over the image: the k tokens nearest to the cells of a grid with k cells."""
+"""An even grid over the image: the k tokens nearest to the cells of a grid with k cells; several images share k."""
 
 import math
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from grip_vlm.mdp import Action
+from grip_vlm.pruners._steps import allot
 from grip_vlm.pruners._untrained import Untrained
 
 if TYPE_CHECKING:
@@ -17,18 +18,23 @@ class Pruner(Untrained):
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
         mask = torch.zeros_like(encoded.state.visual_mask)
         for row, (count, keep) in enumerate(zip(encoded.state.counts.tolist(), k.tolist(), strict=True)):
-            mask[row, nearest(encoded.state.places[row, :count], grid(keep))] = True
+            images = encoded.state.image[row, :count]
+            parts = [(images == image).nonzero()[:, 0] for image in range(int(images.max()) + 1)]
+            sizes = torch.tensor([len(part) for part in parts])
+            for part, given in zip(parts, allot(sizes, sizes, keep), strict=True):
+                mask[row, part[nearest(encoded.state.places[row, part], grid(given))]] = True
         return Action(mask)
 
 
 def grid(k: int) -> Tensor:
-    """k points spread evenly over the unit square, (k, 2): about sqrt(k) rows whose lengths differ by at most one."""
+    """k >= 0 points spread evenly over the unit square, (k, 2): about sqrt(k) rows, lengths differ by at most one."""
     rows = max(1, round(math.sqrt(k)))
     ends = [round(k * (row + 1) / rows) for row in range(rows)]
     lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    return torch.tensor(
+    points = torch.tensor(
         [((row + 0.5) / rows, (i + 0.5) / length) for row, length in enumerate(lengths) for i in range(length)]
     )
+    return points.view(k, 2)
 
 
 def nearest(places: Tensor, points: Tensor) -> Tensor:

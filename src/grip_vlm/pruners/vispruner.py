@@ -5,7 +5,8 @@
         ones, and of the even ones up to 8 with the largest best cosine are dropped; then kept even ones, then odd ones
 
 Deviations: the cosines are those of the tower's features (the layer before the projector); even ones that are kept stay
-in their order, which the sources leave open; positions are kept (theirs are compact). Tiles share one budget.
+in their order (in the authors' code the least similar come first); positions are kept (theirs are compact). Tiles share
+one budget.
 """
 
 from typing import TYPE_CHECKING
