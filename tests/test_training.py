@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 import build
 from grip_vlm import checkpoint, ppo, vlms
 from grip_vlm.bank import build_bank
+from grip_vlm.cli import main
 from grip_vlm.grpo import GRPOConfig, train
 from grip_vlm.relaxation import gated_log_likelihood, straight_through_gate
 from grip_vlm.resume import has_state
@@ -106,10 +107,21 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
 
 @pytest.mark.parametrize(("share", "one_pass"), [(0.0, True), (0.5, False)])
 def test_a_relaxation_chooses_as_it_was_trained_and_a_warm_up_one_token_after_another(
-    share, one_pass, vlm, scorer, bank, tmp_path
+    share, one_pass, vlm, vlm_dir, tmp_path
 ):
-    warmup(vlm, copy.deepcopy(scorer), bank, bank, WarmupConfig(out=tmp_path / "run", attention_share=share, **SMALL))
+    told = [f"--{key.replace('_', '-')}={value}" for key, value in SMALL.items()]
+    out = str(tmp_path / "run")
+    main(["warmup", "--vlm", str(vlm_dir), "--out", out, f"--attention-share={share}", *told])
     assert checkpoint.load(tmp_path / "run", vlm).config.one_pass == one_pass
+
+
+def test_a_relaxation_goes_on_from_a_loaded_scorer_and_chooses_as_that_did(vlm, scorer, bank, tmp_path):
+    trained(train, vlm, scorer, bank, GRPOConfig(out=tmp_path / "begun", **SMALL))
+    begun = checkpoint.load(tmp_path / "begun", vlm)
+    before = copy.deepcopy(begun.state_dict())
+    warmup(vlm, begun, bank, bank, WarmupConfig(out=tmp_path / "run", attention_share=0, **SMALL))
+    assert not torch.equal(before["head.0.weight"], begun.state_dict()["head.0.weight"])
+    assert not checkpoint.load(tmp_path / "run", vlm).config.one_pass
 
 
 def test_resuming_with_other_settings_is_refused(vlm, scorer, bank, tmp_path):

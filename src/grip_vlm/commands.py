@@ -83,7 +83,9 @@ class Warmup:
         frozen = vlms.load(self.vlm, dtype=self.dtype, device=_process_device())
         bank, dev = banks(frozen, self.config)
         torch.manual_seed(self.config.seed)
-        scorer = Scorer(ScorerConfig(dim=frozen.dim, width=self.width)).to(frozen.device)
+        # A relaxation alone trains what it sees of repetition, all pairs at once, and chooses best by the same.
+        shape = ScorerConfig(dim=frozen.dim, width=self.width, one_pass=self.config.attention_share == 0)
+        scorer = Scorer(shape).to(frozen.device)
         warmup(frozen, scorer, bank, dev, self.config)
         print(f"scorer written to {self.config.out}")
 

@@ -13,7 +13,7 @@ alone, with the likelihood of independent keeps.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -61,7 +61,6 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
     imitated = {"subset": "warmup", "distribution": "attention_distill", "bernoulli": "tprl_start"}[config.imitation]
     imitate = round(config.attention_share * config.steps)
     scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
-    scorer.config = replace(scorer.config, one_pass=config.attention_share == 0)
     denoiser = None
     if config.relaxation == "noise_gate" and imitate < config.steps:
         denoiser = seeded(config.seed, lambda: Denoiser(vlm.dim)).to(vlm.device)
