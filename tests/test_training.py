@@ -211,15 +211,6 @@ def test_a_second_vlm_that_sees_other_examples_is_refused(vlm, second, scorer, b
         train(vlm, scorer, bank, bank, GRPOConfig(out=tmp_path / "run", **SMALL), others)
 
 
-def test_exact_match_is_what_greedy_decoding_gives(vlm, examples):
-    """Targets are the VLM's own answers: reproduced from all tokens, and, for a random VLM, rarely from few."""
-    own = build_bank(vlm, examples[:4], label_free=True)
-    batch = own.batch(range(4))
-    whole = teacher_forced(vlm, batch, batch.encoded.state.visual_mask)
-    ended = torch.tensor([entry.answer_length <= 32 for entry in own.entries])
-    assert (whole.exact[ended] == 1).all()
-
-
 def test_open_gates_are_the_unpruned_model(vlm, bank):
     batch = bank.batch(range(4))
     plain = teacher_forced(vlm, batch, batch.encoded.state.visual_mask).log_likelihood
