@@ -1,4 +1,4 @@
-"""Where the target is the VLM's own answer, exact match is what greedy decoding gives: on the shipped VLM, which ends."""
+"""Where targets are the VLM's own answers, exact match is what greedy decoding gives: on the shipped VLM."""
 
 from dataclasses import replace
 
