@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from grip_vlm import checkpoint, training
+from grip_vlm import checkpoint, sequential, training
 from grip_vlm.bank import build_bank
 from grip_vlm.grpo import GRPOConfig
 from grip_vlm.scorer import Scorer, ScorerConfig
@@ -94,3 +94,16 @@ def test_a_step_that_is_not_finite_says_so_and_moves_nothing(wrong, vlm, bank, s
     with pytest.raises(FloatingPointError, match=r"grip diverged: loss .* try a lower --rate"):
         run.descend(loss)
     assert same(before, scorer.state_dict())
+
+
+@pytest.mark.parametrize(("budget", "kept"), [("", {4, 10, 20}), ("0.05", {10})], ids=["all", "one"])
+def test_a_run_for_one_budget_is_scored_at_that_budget_alone(budget, kept, vlm, bank, scorer, tmp_path, monkeypatch):
+    asked, choose = set(), sequential.choose
+
+    def watched(scorer, state, k):
+        asked.update(k.tolist())
+        return choose(scorer, state, k)
+
+    monkeypatch.setattr(sequential, "choose", watched)
+    warmup(vlm, scorer, bank, bank, WarmupConfig(out=tmp_path / "run", budget=budget, attention_share=1.0, **FEW))
+    assert asked == kept

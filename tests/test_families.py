@@ -398,6 +398,10 @@ def test_gates_open_are_the_whole_model_and_shut_are_removed_tokens(family):
         shut = family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1]
     with torch.no_grad():
         removed = family.model(**vlm.pruned(prompt, action), use_cache=False).logits[:, -1]
+        unpruned = family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1]
+        with gated_attention(family.model, torch.zeros_like(bias)):
+            opened = family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1]
+    torch.testing.assert_close(opened, unpruned, **CLOSE)
     torch.testing.assert_close(shut, removed, **CLOSE)
     ajar = torch.full_like(gate, -0.5).requires_grad_()
     bias = torch.zeros(prompt.input_ids.shape).index_put((row, prompt.slots[row, token]), ajar[row, token])
