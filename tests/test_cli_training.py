@@ -7,6 +7,7 @@ import pytest
 
 from grip_vlm import warmup as stage_one
 from grip_vlm.cli import main
+from grip_vlm.training import Run
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,22 @@ def test_a_run_that_diverges_says_what_to_try(refused, small, tmp_path, monkeypa
     said = refused([*small, "--out", str(tmp_path / "run")])
     assert "soft_topk diverged: loss nan" in said
     assert "try a lower --rate" in said
+
+
+def test_an_interrupted_run_says_that_the_same_command_goes_on_and_it_does(small, tmp_path, capsys, monkeypatch):
+    more, out = [*small, "--steps", "2", "--save-every", "1", "--dev-every", "1"], tmp_path / "run"
+    finish = Run._finish_step
+
+    def interrupted(self, step, start):
+        finish(self, step, start)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_finish_step", interrupted)
+        with pytest.raises(SystemExit) as stop:
+            main([*more, "--out", str(out)])
+    assert stop.value.code == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "grip-vlm: interrupted; the same command goes on where it was"
+    main([*more, "--out", str(out)])
+    assert "resuming soft_topk at step 1 from" in capsys.readouterr().err

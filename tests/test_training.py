@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from grip_vlm.relaxation import gated_log_likelihood, straight_through_gate
 from grip_vlm.resume import has_state
 from grip_vlm.rewards import group_reward, mean_reward, teacher_forced
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.training import Run
+from grip_vlm.training import Run, RunConfig
 from grip_vlm.warmup import WarmupConfig, all_looks, answer_attention, beyond_habit, warmup
 
 SMALL = {"examples": 12, "dev_examples": 6, "steps": 4, "batch": 4, "dev_every": 2, "save_every": 1}
@@ -135,6 +136,27 @@ def test_what_a_relaxation_began_and_a_policy_goes_on_with_is_chosen_one_after_a
     begun.config = replace(begun.config, one_pass=True)
     stage(vlm, begun, bank, bank, kind(out=tmp_path / "run", **SMALL))
     assert not checkpoint.load(tmp_path / "run", vlm).config.one_pass
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *(({name: 0}, "must be at least 1") for name in SMALL),
+        *(({"low": low, "high": high}, "0 < low <= high <= 1") for low, high in [(0, 0.3), (0.4, 0.3), (0.5, 1.1)]),
+        *(({"rate": rate}, "learning rate must be between 0 and 1") for rate in (0, 1)),
+        ({"budget": "150%"}, "a budget is a whole number of tokens"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_train_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        RunConfig(out=Path("nowhere"), **wrong)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_imitation_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=rf"attention_share must be in \[0, 1\], got {share}"):
+        WarmupConfig(out=Path("nowhere"), attention_share=share)
 
 
 def test_divergence_stops_with_a_clear_message(vlm, scorer, bank, tmp_path):
