@@ -96,7 +96,7 @@ def test_the_loss_of_a_relaxation_falls(kind, vlm, scorer, bank, dev, tmp_path, 
 
     monkeypatch.setattr(stage_one, "Run", watched)
     share = {"attention_share": 0.0, "relaxation": kind, "budget": "20"}
-    warmup(vlm, scorer, bank, dev, WarmupConfig(out=tmp_path / "run", **share, **FEW))
+    warmup(vlm, scorer, bank, dev, WarmupConfig(out=tmp_path / "run", **share, **{**FEW, "steps": 4, "batch": 2}))
     assert loss(runs[0]) < first[0]
 
 
