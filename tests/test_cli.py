@@ -8,6 +8,8 @@ from PIL import Image
 
 from grip_vlm import benchmarks, checkpoint, pruners, vlms
 from grip_vlm.cli import main
+from grip_vlm.pruners import random
+from grip_vlm.rows import read
 from grip_vlm.scenes.pixels import digits
 
 
@@ -121,6 +123,7 @@ def test_an_impossible_budget_is_refused_with_the_rule(mistake, ask, budget):
         (["--shard", "0/2"], "a shard is i/n with 1 <= i <= n, got 0/2"),
         (["--shard", "half"], "a shard is i/n, such as 2/8, got 'half'"),
         (["--pruners", "full,nothing"], "unknown pruner 'nothing'"),
+        (["--pruners", "grip=tiny-llava,full,grip=tiny-llava"], "a pruner is named twice"),
         (["--budgets", "0.1,2.5"], "a budget is a whole number of tokens (64)"),
         (["--limit", "0"], "limit and batch must be at least 1"),
         (["--batch", "0"], "limit and batch must be at least 1"),
@@ -246,6 +249,23 @@ def test_evaluate_and_pareto_go_from_items_to_a_figure(capsys, tmp_path, vlm_dir
     main(["pareto", rows, "--out", figure, "--table", table])
     assert capsys.readouterr().out.strip() == (tmp_path / "table.md").read_text().strip()
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_answers_the_items_of_its_split_and_shard_below_its_limit(tmp_path, vlm_dir):
+    words = ["--vlm", str(vlm_dir), "--pruners", "blind", "--benchmarks", "pointing,presence", "--split", "dev"]
+    main(["evaluate", "--out", str(tmp_path / "rows.jsonl"), *words, "--shard", "2/2", "--limit", "5"])
+    rows, _ = read(tmp_path / "rows.jsonl")
+    assert [row.item for row in rows] == [f"{name}/dev/{i}" for name in ("pointing", "presence") for i in (1, 3)]
+
+
+def test_evaluates_seed_changes_what_random_keeps(tmp_path, vlm_dir, monkeypatch):
+    kept, select = [], random.Pruner.select
+    monkeypatch.setattr(random.Pruner, "select", lambda *given: kept.append(select(*given)) or kept[-1])
+    words = ["--vlm", str(vlm_dir), "--pruners", "random", "--benchmarks", "presence", "--limit", "1", "--budgets", "9"]
+    for seed in ("0", "1", "0"):
+        main(["evaluate", "--out", str(tmp_path / f"{len(kept)}.jsonl"), *words, "--seed", seed])
+    one, other, again = (action.indices() for action in kept)
+    assert one == again != other
 
 
 def test_a_report_compares_ours_with_the_others_over_counted_flops(capsys, tmp_path, vlm_dir):

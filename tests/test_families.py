@@ -398,6 +398,10 @@ def test_gates_open_are_the_whole_model_and_shut_are_removed_tokens(family):
         shut = family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1]
     with torch.no_grad():
         removed = family.model(**vlm.pruned(prompt, action), use_cache=False).logits[:, -1]
+        unpruned = family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1]
+        with gated_attention(family.model, torch.zeros_like(bias)):
+            opened = family.model(**vlm.pruned(prompt, whole), use_cache=False).logits[:, -1]
+    torch.testing.assert_close(opened, unpruned, **CLOSE)
     torch.testing.assert_close(shut, removed, **CLOSE)
     ajar = torch.full_like(gate, -0.5).requires_grad_()
     bias = torch.zeros(prompt.input_ids.shape).index_put((row, prompt.slots[row, token]), ajar[row, token])
@@ -494,7 +498,15 @@ def test_removed_equals_masked_in_a_video(name):
 @pytest.mark.parametrize("name", VIDEO)
 def test_beams_of_a_pruned_video_are_those_of_a_single_run(name):
     family = load(name)
-    inputs = family.video_inputs(family.clips)
-    out = family.model.generate(**RANDOM.prune(family.model, inputs, 6), **calm(family, num_beams=3))
-    length = RANDOM.prune(family.model, inputs, 6)["input_ids"].shape[1]
-    assert out.shape == (1, length + 5)
+    clips = [family.clip(frames, seed) for seed, frames in enumerate(family.clips)]
+
+    def last(*samples):
+        """Five tokens of each."""
+        pruned = RANDOM.prune(family.model, family.inputs(list(samples)), 6)
+        length = pruned["input_ids"].shape[1]
+        out = family.model.generate(**pruned, **calm(family, num_beams=3))
+        assert out.shape == (len(samples), length + 5)
+        return out[:, -5:]
+
+    rows = [(clips[:1], LONG), (clips[1:], QUESTION), (clips, QUESTION)]
+    assert torch.equal(last(*rows), torch.cat([last(row) for row in rows]))

@@ -189,6 +189,13 @@ def test_a_computation_with_two_results_is_refused(tmp_path):
         pareto.read_rows([one, two])
 
 
+def test_rows_of_several_vlms_are_refused(tmp_path):
+    one = write(tmp_path / "one.jsonl", rows("random", {"one": [1, 0]}))
+    two = write(tmp_path / "two.jsonl", rows("random", {"one": [1, 0]}, vlm="w"))
+    with pytest.raises(ValueError, match=r"rows of several VLMs \(v, w\) do not go into one table"):
+        pareto.read_rows([one, two])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("[]", "does not hold FLOPs"), ("", "does not hold FLOPs"), ('{"vlm": "w", "flops": {}}', "the FLOPs of w")],

@@ -1,5 +1,7 @@
 """Pruning is exact: the unmodified model, shorter sequences, original positions, batches equal to single runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -135,6 +137,14 @@ def test_an_answer_says_what_was_kept(vlm, examples):
     answer = vlm.answer(examples[0].image, examples[0].question, pruners.load("random"), 0.1, max_new_tokens=2)
     assert (answer.tokens, answer.kept, len(set(answer.kept_indices))) == (196, 20, 20)
     assert answer.kept_indices == sorted(answer.kept_indices)
+
+
+def test_an_answer_without_a_pruner_is_that_of_full(vlm, examples):
+    asked = (examples[0].image, examples[0].question)
+    plain, full = vlm.answer(*asked), vlm.answer(*asked, pruners.load("full"))
+    assert replace(plain, seconds=0) == replace(full, seconds=0)
+    assert (plain.kept, plain.kept_indices) == (196, list(range(196)))
+    assert plain.text
 
 
 def test_an_image_is_required(vlm, examples):

@@ -25,7 +25,7 @@ from grip_vlm.bank import Bank, build_bank
 from grip_vlm.budget import Budget
 from grip_vlm.data import load_examples
 from grip_vlm.mdp import State
-from grip_vlm.resume import has_state, load_state, save_state
+from grip_vlm.resume import has_state, load_state, read_counters, save_state
 from grip_vlm.rewards import teacher_forced
 from grip_vlm.scorer import Scorer, Scores
 from grip_vlm.vlms import FrozenVLM
@@ -210,14 +210,15 @@ class Run:
     def _resume(self) -> int:
         if not has_state(self._folder):
             return 0
-        counters = load_state(self._folder, self._modules(), {"adamw": self.optimizer.optimizer})
-        if counters["identity"] != self._identity():
-            old, new = counters["identity"], self._identity()
+        counters = read_counters(self._folder)  # first, since the tensors of other settings do not fit
+        old, new = counters["identity"], self._identity()
+        if old != new:
             differs = sorted(key for key in old | new if old.get(key) != new.get(key))
             raise ValueError(
                 f"{self._folder} holds a run with other settings ({', '.join(differs)}); "
                 "give the same settings, another --out, or remove that folder"
             )
+        load_state(self._folder, self._modules(), {"adamw": self.optimizer.optimizer})
         self.state.update(counters["state"])
         self.best_score, self.best_step = counters["best_score"], counters["best_step"]
         self.seconds = counters["seconds"]

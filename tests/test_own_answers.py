@@ -1,0 +1,61 @@
+"""Where targets are the VLM's own answers, exact match is what greedy decoding gives: on the shipped VLM."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from grip_vlm import vlms
+from grip_vlm.bank import build_bank
+from grip_vlm.mdp import Action
+from grip_vlm.rewards import group_reward, teacher_forced
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return vlms.load("tiny-llava", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def bank(shipped, examples):
+    """Nothing is right by its label."""
+    return build_bank(shipped, [replace(e, answers=("no such thing",)) for e in examples], label_free=True)
+
+
+@pytest.fixture(scope="module")
+def batch(bank):
+    return bank.batch(range(len(bank)))
+
+
+@pytest.fixture(scope="module")
+def masks():
+    """A tenth of the tokens of each example, four times, (12, 4, 196)."""
+    return torch.rand(12, 4, 196, generator=torch.Generator().manual_seed(0)) < 0.1
+
+
+def test_the_vlms_own_answer_is_worth_one_whatever_the_label_says(bank):
+    assert [entry.worth for entry in bank.entries] == [1.0] * 12
+
+
+def test_from_all_tokens_every_own_answer_is_exact(shipped, batch):
+    assert (teacher_forced(shipped, batch, batch.encoded.state.visual_mask).exact == 1).all()
+
+
+def test_from_few_tokens_an_answer_is_exact_where_greedy_decoding_says_the_same(shipped, batch, masks, examples):
+    encoded = shipped.encode(shipped.inputs([e.image for e in examples], [e.question for e in examples]))
+
+    def said(mask):
+        return shipped.generate(shipped.pruned(encoded.prompt, Action(mask), forward=False), 32)
+
+    whole = said(encoded.state.visual_mask)
+    same = [one == other for one, other in zip(said(masks[:, 0]), whole, strict=True)]
+    assert set(same) == {True, False}
+    assert teacher_forced(shipped, batch, masks[:, 0]).exact.tolist() == [float(one) for one in same]
+
+
+def test_the_exact_reward_is_exact_match_and_nothing_else(shipped, batch, masks):
+    reward, exact = group_reward(shipped, batch, masks, exact_only=True)
+    dense, found = group_reward(shipped, batch, masks, exact_only=False)
+    assert torch.equal(reward, exact)
+    assert torch.equal(exact, found)
+    assert not torch.allclose(reward, dense, atol=0.1)
