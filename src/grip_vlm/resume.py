@@ -21,8 +21,8 @@ from torch import Tensor, nn
 def replace_folder(beside: Path, folder: Path) -> None:
     """Move a finished folder into place; the one that was there is kept until the new one stands."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(beside, folder)
     shutil.rmtree(old, ignore_errors=True)

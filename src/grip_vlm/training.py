@@ -170,9 +170,10 @@ class Run:
         self.accelerator.backward(loss + 0.0 * torch.stack([weight.sum() for weight in self._weights]).sum())
         norm = self.accelerator.clip_grad_norm_(self._weights, 1.0)
         if not torch.isfinite(loss) or norm is None or not torch.isfinite(norm):
+            saved = f"the last good state is in {self._folder}; " if has_state(self._folder) else ""
             raise FloatingPointError(
-                f"{self.method} diverged: loss {loss.item():g}, gradient {float(norm or math.nan):g}. The last good "
-                f"state is in {self._folder}; try a lower --rate"
+                f"{self.method} diverged: loss {loss.item():g}, gradient {float(norm or math.nan):g}; {saved}"
+                "try a lower --rate"
             )
         self.optimizer.step()
         return float(norm)
