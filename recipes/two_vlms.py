@@ -14,7 +14,8 @@ import tyro
 
 from compare import Compare, Field, encoder
 from grip_vlm import checkpoint, vlms
-from grip_vlm.bank import Bank
+from grip_vlm.bank import Bank, build_bank
+from grip_vlm.data import load_examples
 from grip_vlm.grpo import GRPOConfig, train
 
 
@@ -41,7 +42,8 @@ def trained(field: Field, theirs: Bank, seed: int) -> Path:
 def main(told: TwoVLMs) -> None:
     compare = Compare(vlm=told.vlm, runs=told.runs, examples=told.examples)
     vlm, second = vlms.load(told.vlm), vlms.load(told.second)
-    field, theirs = Field(compare, vlm, encoder(vlm, compare)), encoder(second, compare)("scenes", False)[0]
+    field = Field(compare, vlm, encoder(vlm, compare))
+    theirs = build_bank(second, load_examples("scenes", "train", told.examples))
     for seed in told.seeds:
         print(trained(field, theirs, seed))
 

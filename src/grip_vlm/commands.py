@@ -85,8 +85,7 @@ class Warmup:
         torch.manual_seed(self.config.seed)
         # A relaxation alone trains what it sees of repetition, all pairs at once, and chooses best by the same.
         shape = ScorerConfig(dim=frozen.dim, width=self.width, one_pass=self.config.attention_share == 0)
-        scorer = Scorer(shape).to(frozen.device)
-        warmup(frozen, scorer, bank, dev, self.config)
+        warmup(frozen, Scorer(shape), bank, dev, self.config)
         print(f"scorer written to {self.config.out}")
 
 

@@ -71,13 +71,12 @@ def train(
     """
     if any([e.tokens for e in seen.entries] != [e.tokens for e in bank.entries] for seen in others):
         raise ValueError("other VLMs must see the same examples, with as many visual tokens in each")
-    scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     scorer.config = replace(scorer.config, one_pass=False)  # one that a relaxation trained had it
-    reference = copy.deepcopy(scorer).requires_grad_(False)
     start = None if config.policy == "gibbs" else 0.0
     state: dict[str, Any] = {"log_temperature": start, "scale": {}, "spread": {}}
     method = "grip_like" if config.policy == "textbook" else "grip"
     run = Run(config, method, vlm, scorer, dev, state, others=[seen.vlm for seen in others])
+    reference = copy.deepcopy(run.best).requires_grad_(False)  # nothing has moved or been resumed yet
 
     def judged_by(chosen: Sequence[int]) -> list[tuple[FrozenVLM, Batch]]:
         return [(seen.vlm, seen.batch(chosen)) for seen in (bank, *others)]

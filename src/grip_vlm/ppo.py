@@ -72,7 +72,6 @@ def mean(tokens: Tensor, mask: Tensor) -> Tensor:
 
 def train(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: PPOConfig) -> Scorer:
     """Train `scorer` in place from its imitation; returns the weights of the best dev score, saved in config.out."""
-    scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     critic = seeded(config.seed, lambda: Critic(vlm.dim)).to(vlm.device)
     scorer.config = replace(scorer.config, one_pass=False)
     run = Run(config, "tprl", vlm, scorer, dev, companion=critic)

@@ -116,6 +116,7 @@ class Run:
             if not self.accelerator.log_with:  # it is left out without a word
                 raise ValueError(f"tracker {tracker!r} is not installed; pip install 'grip-vlm[log]' for tensorboard")
             self.accelerator.init_trackers(self.method)
+        self.scorer.to(self.vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
         self.best = copy.deepcopy(self.scorer)
         self._start = digest(self.scorer)
         self.best_score, self.best_step, self.seconds = -1.0, 0, 0.0

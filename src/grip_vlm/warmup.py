@@ -60,7 +60,6 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
     """Train `scorer` in place; returns the weights of the best dev score, saved in config.out."""
     imitated = {"subset": "warmup", "distribution": "attention_distill", "bernoulli": "tprl_start"}[config.imitation]
     imitate = round(config.attention_share * config.steps)
-    scorer.to(vlm.device).train().requires_grad_(True)  # as loaded, it is a frozen one on the CPU
     denoiser = None
     if config.relaxation == "noise_gate" and imitate < config.steps:
         denoiser = seeded(config.seed, lambda: Denoiser(vlm.dim)).to(vlm.device)

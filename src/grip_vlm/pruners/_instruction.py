@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from grip_vlm.inside import heads
+
 if TYPE_CHECKING:
     from grip_vlm.vlms import Encoded, FrozenVLM
 
@@ -23,22 +25,19 @@ class Early:
     """The full prompts in the first layers. A model with fewer layers than LAYER is read at its last."""
 
     language: Any
-    encoded: "Encoded"
     valid: Tensor  # (B, L) columns that are read: neither padding nor left to another budget
     question: list[Tensor]  # (M_b,) columns of the text behind the images, which alone can see them
     entering: list[Tensor]  # (B, L, D) hidden states that enter layer 0, 1, .., LAYER
     rotation: tuple[Tensor, Tensor]
 
-    def queries_and_keys(self, at: int) -> tuple[Tensor, Tensor]:
-        """Queries and keys of layer `at` after rotation, (B, heads, L, d) each."""
-        from transformers.models.llama.modeling_llama import apply_rotary_pos_emb, repeat_kv
+    def heads(self, at: int, name: str) -> Tensor:
+        """Queries ("q") or keys ("k") of layer `at` after rotation, (B, heads, L, d)."""
+        from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-        attention = self.language.layers[at].self_attn
-        x = self.language.layers[at].input_layernorm(self.entering[at])
-        q = attention.q_proj(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        k = attention.k_proj(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        q, k = apply_rotary_pos_emb(q, k, *self.rotation)
-        return q.float(), repeat_kv(k, attention.num_key_value_groups).float()
+        layer = self.language.layers[at]
+        states = heads(layer.self_attn, name, layer.input_layernorm(self.entering[at]))
+        rotated: Tensor = apply_rotary_pos_emb(states, states, *self.rotation)[0]
+        return rotated.float()
 
 
 def early(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Early:
@@ -67,7 +66,7 @@ def early(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Early:
     embedded = _embedded(vlm, encoded)
     rotation = language.rotary_emb(embedded, position_ids=prompt.position_ids)
     entering = list(_walk(language, embedded, valid, prompt.position_ids, rotation))
-    return Early(language, encoded, valid, question, entering, rotation)
+    return Early(language, valid, question, entering, rotation)
 
 
 def asked(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Tensor:
@@ -77,7 +76,9 @@ def asked(vlm: "FrozenVLM", encoded: "Encoded", method: str) -> Tensor:
         ValueError: as `early` says.
     """
     read, prompt, state = early(vlm, encoded, method), encoded.prompt, encoded.state
-    q, k = read.queries_and_keys(len(read.entering) - 1)
+    at = len(read.entering) - 1
+    q, k = read.heads(at, "q"), read.heads(at, "k")
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     column = torch.arange(read.valid.shape[1], device=read.valid.device)
     scores = torch.zeros_like(state.visual_mask, dtype=torch.float32)  # (B, N)
     for b, (rows, count) in enumerate(zip(read.question, state.counts.tolist(), strict=True)):

@@ -33,7 +33,7 @@ class Pruner(Untrained):
         mask = torch.zeros_like(encoded.state.visual_mask)
         read, slots = early(vlm, encoded, "dart"), encoded.prompt.slots
         states = read.language.norm(read.entering[-1]).float()  # (B, L, D)
-        keys = read.queries_and_keys(len(read.entering) - 2)[1].transpose(1, 2).flatten(2)  # (B, L, heads * d)
+        keys = read.heads(len(read.entering) - 2, "k").transpose(1, 2).flatten(2)  # (B, L, heads * d)
         for row, visual, _, keep in samples(encoded.state, k):
             at, asks = slots[row, : len(visual)], read.question[row]
             own = least_duplicated(states[row, at], states[row, asks], keys[row, at], keys[row, asks], keep)
