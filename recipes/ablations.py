@@ -5,14 +5,14 @@
     python recipes/ablations.py --only "no anchor" --seeds 0
 
 grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of
-its own. `ordered` draws by importance alone (Plackett-Luce), `sets` by the law over sets. `transfer` trains on five
-tasks and tests on the sixth, for each of the six. `crowded` trains nothing: grip and warmup on scenes with more things
-and smaller shapes than any in training. The frozen VLM was not trained on such scenes either, so that there `of full`
-is the number to read.
+its own, and so has a `narrow` one, of a third of the width. `ordered` draws by importance alone (Plackett-Luce), `sets`
+by the law over sets. `transfer` trains on five tasks and tests on the sixth, for each of the six. `crowded` trains
+nothing: grip and warmup on scenes with more things and smaller shapes than any in training. The frozen VLM was not
+trained on such scenes either, so that there `of full` is the number to read.
 
 Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 and GRPO take 6 each: 8 for a
 line without a stage 1 of its own, 14 with one and for `no warm-up`, 80 for `transfer` (six such trainings, and six
-times 6000 images to encode), 10 for `crowded`; 190 in all. Like compare.py it goes on where it was stopped, and writes
+times 6000 images to encode), 10 for `crowded`; 204 in all. Like compare.py it goes on where it was stopped, and writes
 what it has whenever a name is done.
 """
 
@@ -49,10 +49,12 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "group 16": ("stage1", {"steps": 120, "group": 16}),
     "budget-blind": ("budget-blind stage1", GRIP),
     "question-blind": ("question-blind stage1", GRIP),
+    "narrow": ("narrow stage1", GRIP),
 }
 STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "budget-blind stage1": ("", {**STAGE1, "blind_to": "budget"}),
     "question-blind stage1": ("", {**STAGE1, "blind_to": "question"}),
+    "narrow stage1": ("", {**STAGE1, "width": 32}),
     **{f"all but {task} stage1": ("", {**STAGE1, "data": data}) for task, data in OTHERS.items()},
     **{f"all but {task}": (f"all but {task} stage1", {**GRIP, "data": data}) for task, data in OTHERS.items()},
 }

@@ -9,7 +9,7 @@ really took are written to OUT/training.json.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ UNTRAINED = (
 # In four layers these let every token pass the first one, so that half is the only budget they can meet.
 INSIDE = ("fastv", "pyramiddrop", "sparsevlm")
 BUDGETS = ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5")
-SHAPE = ("blind_to",)  # settings of the scorer itself; the others are its training's
+SHAPE = ("blind_to", "width")  # settings of the scorer itself; the others are its training's
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ class Field:
             told = {key: value for key, value in settings.items() if key not in SHAPE}
             common = {"out": out, "seed": seed, "examples": self.compare.examples, **told}
             torch.manual_seed(seed)
-            begun = checkpoint.load(before, self.vlm) if before else Scorer(ScorerConfig(dim=self.vlm.dim))
-            begun.config = replace(begun.config, **shape)
+            begun = checkpoint.load(before, self.vlm) if before else Scorer(ScorerConfig(dim=self.vlm.dim, **shape))
             if start == "" or "relaxation" in settings:
                 warmup(self.vlm, begun, bank, dev, WarmupConfig(**common))
             elif name == "tprl":
