@@ -172,3 +172,33 @@ def test_cls_attention_equals_the_towers_own_map(vlm, examples):
     torch.testing.assert_close(
         look(vlm, encoded, "this test").cls_attention(), maps.mean(1)[:, 0, 1:], atol=1e-5, rtol=1e-4
     )
+
+
+# How public templates write a turn of the model: what stands before its words, and what ends it.
+TURNS = {
+    "as tiny-llava": ("ASSISTANT:", "", "</s>", ("", "</s>")),
+    "a space between, nothing behind (LLaVA-1.5)": ("ASSISTANT:", " ", " ", (" ", "</s>")),
+    "a space between, an end of turn (Idefics3)": ("ASSISTANT:", " ", "<pad>\n", (" ", "<pad>")),
+    "a line of its own (Qwen)": ("ASSISTANT:\n", "", "<pad>\n", ("", "<pad>")),
+    "a prompt that thinks for the model (Qwen3)": ("ASSISTANT:\n<think>\n\n</think>\n\n", "", "</s>", ("", "</s>")),
+}
+
+
+@pytest.mark.parametrize(("opening", "space", "end", "expected"), TURNS.values(), ids=TURNS)
+def test_an_answer_is_written_as_the_template_writes_the_models_turn(
+    vlm, examples, monkeypatch, opening, space, end, expected
+):
+    said = "{{ '" + repr(space)[1:-1] + "' + m['content'][0]['text'] + '" + repr(end)[1:-1] + "' }}"
+    user = "<s>USER:<image>{{ m['content'][-1]['text'] }}"
+    prompt = "{{ '" + repr(opening)[1:-1] + "' }}"
+    template = (
+        f"{{% for m in messages %}}{{% if m['role'] == 'user' %}}{user}{{% else %}}{prompt}{said}{{% endif %}}"
+        f"{{% endfor %}}{{% if add_generation_prompt %}}{prompt}{{% endif %}}"
+    )
+    monkeypatch.setattr(vlm.processor, "chat_template", template)
+    inputs = vlm.inputs([examples[0].image], ["Is it?"], ["no"])
+    written = vlm.processor.tokenizer.decode(inputs["input_ids"][0], clean_up_tokenization_spaces=False)
+    before, after = expected
+    assert written.endswith(f"Is it?{opening}{before}no{after}")
+    answer = inputs["input_ids"][0, -int(inputs["answer_length"]) :]
+    assert vlm.processor.tokenizer.decode(answer, clean_up_tokenization_spaces=False) == f"{before}no{after}"

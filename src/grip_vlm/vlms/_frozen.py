@@ -67,24 +67,37 @@ class FrozenVLM(Encoder):
     ) -> dict[str, Any]:
         """Processor outputs of one image and one question per sample, through the model's chat template.
 
-        With `answers`, the answer and the end-of-sequence token follow the prompt; `answer_length` (B,) counts both.
+        With `answers`, the answer follows the prompt as the template writes the model's turn, up to the token that ends
+        it; `answer_length` (B,) counts what follows the prompt.
         """
         tokenizer = self.processor.tokenizer
         texts = []
         for question in questions:
-            content = [{"type": "image"}, {"type": "text", "text": question}]
-            messages = [{"role": "user", "content": content}]
-            texts.append(self.processor.apply_chat_template(messages, add_generation_prompt=True))
+            asked = turn("user", question, image=True)
+            texts.append(self.processor.apply_chat_template([asked], add_generation_prompt=True))
         # A template that writes the first token itself must not get it twice.
         bare = {"add_special_tokens": False} if tokenizer.bos_token and texts[0].startswith(tokenizer.bos_token) else {}
         lengths = []
+        before, after = self._around_answer() if answers else ("", "")
         for i, answer in enumerate(answers or ()):
-            prompt, texts[i] = texts[i], texts[i] + answer + tokenizer.eos_token
+            prompt, texts[i] = texts[i], texts[i] + before + answer + after
             lengths.append(new_tokens(tokenizer(prompt, **bare).input_ids, tokenizer(texts[i], **bare).input_ids))
         out = self.process(images, texts, **bare)
         if answers is not None:
             out["answer_length"] = torch.tensor(lengths, device=self.device)
         return out
+
+    def _around_answer(self) -> tuple[str, str]:
+        """The space that the template puts between a prompt and an answer, and the special token it puts behind it (the
+        tokenizer's end of sequence if it puts none there)."""
+        tokenizer, word = self.processor.tokenizer, "yes"
+        asked = turn("user", "Is it?", image=True)
+        prompt = self.processor.apply_chat_template([asked], add_generation_prompt=True)
+        whole = self.processor.apply_chat_template([asked, turn("assistant", word)])
+        start, _, end = whole.rpartition(word)
+        space = start[len(start.rstrip()) :].removeprefix(prompt[len(prompt.rstrip()) :])
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        return space, next((token for token in special if end.lstrip().startswith(token)), tokenizer.eos_token)
 
     def process(self, images: Sequence[Image.Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:
         """The processor's outputs on the model's device, padded on the left."""
@@ -136,6 +149,11 @@ class FrozenVLM(Encoder):
         """Wait for the device, so that clocks are honest."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def turn(role: str, text: str, image: bool = False) -> dict[str, Any]:
+    """One message as chat templates read it."""
+    return {"role": role, "content": [*([{"type": "image"}] if image else []), {"type": "text", "text": text}]}
 
 
 def new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
