@@ -18,6 +18,7 @@ from grip_vlm import benchmarks, draw, pareto, pruners, vlms
 from grip_vlm.budget import Budget
 from grip_vlm.evaluate import evaluate
 from grip_vlm.rows import Row
+from grip_vlm.scenes.compose import GRID
 from grip_vlm.vlms import FrozenVLM
 
 BUDGETS = ("0.25", "0.1", "0.05", "0.02")
@@ -47,7 +48,7 @@ def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
         for budget in BUDGETS[1:]:
             answer = vlm.answer(item.image, item.question, grip, budget)
             colour = GREEN if benchmarks.load(name).score(answer.text, item.answers) else RED
-            drawn = draw.draw_kept(item.image, answer.kept_indices, answer.tokens, 224)
+            drawn = draw.draw_kept(item.image, answer.kept_indices, (GRID, GRID), 224)
             cells.append(draw.caption(drawn, [(f"{answer.kept} tokens: {answer.text}", colour), ("", GREY)]))
         rows.append(cells)
     return draw.sheet(rows)

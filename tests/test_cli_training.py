@@ -4,6 +4,8 @@ import math
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from grip_vlm import warmup as stage_one
 from grip_vlm.cli import main
@@ -109,3 +111,26 @@ def test_an_interrupted_run_says_that_the_same_command_goes_on_and_it_does(small
     assert last == "grip-vlm: interrupted; the same command goes on where it was"
     main([*more, "--out", str(out)])
     assert "resuming soft_topk at step 1 from" in capsys.readouterr().err
+
+
+# ---- what a run starts from, and what it leaves beside it ------------------------------------------------------------
+
+
+def test_a_relaxation_goes_on_from_the_scorer_it_is_given(small, done, tmp_path):
+    main([*small, "--init", str(done), "--out", str(tmp_path / "more")])
+    main([*small, "--out", str(tmp_path / "new")])
+    begun, more, new = (load_file(at / "scorer.safetensors") for at in (done, tmp_path / "more", tmp_path / "new"))
+    assert all(torch.equal(new[name], weight) for name, weight in begun.items())  # the same seed gives the same
+    assert not all(torch.equal(more[name], weight) for name, weight in begun.items())
+
+
+def test_curves_outlive_the_run_and_do_not_bar_it_from_going_on(small, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    command = [*small, "--steps", "2", "--save-every", "1", "--log", "tensorboard", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(SystemExit):
+            main(command)
+    main(command)
+    assert list((tmp_path / "run.log").rglob("events.*"))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["scorer.json", "scorer.safetensors"]

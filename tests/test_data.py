@@ -128,7 +128,35 @@ def test_a_broken_image_is_named_with_its_row(tmp_path, keep):
     Image.effect_noise((64, 64), 50).save(tmp_path / "half.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"rows\.jsonl, line 2: '.*half\.png' is not an image"):
-        load_examples(str(path), "train", 4)
+        list(load_examples(str(path), "train", 4))
+
+
+def test_images_of_a_users_rows_are_read_when_they_are_asked_for(tmp_path):
+    path = write(tmp_path, [row(image="first.png"), row(image="second.png")])
+    for name in ("first.png", "second.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    found = load_examples(str(path), "train", 4)
+    (tmp_path / "first.png").unlink()
+    assert len(found) == 2
+    assert [example.item for example in found[1:]] == [f"{path}, line 2"]
+    with pytest.raises(ValueError, match=r"line 1: no image file"):
+        found[0]
+
+
+def test_rows_that_are_left_out_are_counted(tmp_path, capsys):
+    path = write(tmp_path, [row()] * 12)
+    load_examples(str(path), "train", 11)
+    assert capsys.readouterr().err == ""
+    load_examples(str(path), "train", 4)
+    assert "the first 4 of 11 rows for train are used" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_photo_taken_sideways_is_turned_upright(tmp_path):
+    image = Image.new("RGB", (40, 20))
+    exif = image.getexif()
+    exif[0x0112] = 6  # orientation: the camera was turned
+    image.save(tmp_path / "photo.jpg", exif=exif)
+    assert open_image(tmp_path / "photo.jpg").size == (20, 40)
 
 
 @pytest.mark.parametrize("data", ["no-such-file.jsonl", "Scenes", "", "reading,vqa", "reading,"])

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from grip_vlm import draw
+from grip_vlm import draw, vlms
 
 OUTLINE = (255, 196, 0)
 
@@ -21,34 +22,34 @@ def centre(image, index, side):
 
 
 def test_a_kept_patch_keeps_its_colour(red):
-    assert centre(draw.draw_kept(red, [17], 196), 17, 14) == (200, 60, 40)
+    assert centre(draw.draw_kept(red, [17], (14, 14)), 17, 14) == (200, 60, 40)
 
 
 def test_every_dropped_patch_is_dimmed(red):
-    drawn = draw.draw_kept(red, [0, 17, 195], 196)
+    drawn = draw.draw_kept(red, [0, 17, 195], (14, 14))
     dim = [centre(drawn, index, 14) for index in range(196) if index not in (0, 17, 195)]
     assert all(max(colour) < 80 for colour in dim)
 
 
 def test_only_kept_patches_are_outlined(red):
-    pixels = np.asarray(draw.draw_kept(red, [17], 196))  # row 1, column 3 of 24-pixel cells
+    pixels = np.asarray(draw.draw_kept(red, [17], (14, 14)))  # row 1, column 3 of 24-pixel cells
     rows, columns = np.nonzero((pixels == OUTLINE).all(-1))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (24, 47, 72, 95)
     assert len(rows) == 4 * 24 - 4
 
 
 def test_the_outlines_of_neighbours_are_both_drawn(red):
-    pixels = np.asarray(draw.draw_kept(red, [17, 18], 196))
+    pixels = np.asarray(draw.draw_kept(red, [17, 18], (14, 14)))
     assert (pixels == OUTLINE).all(-1).sum() == 2 * (4 * 24 - 4)
 
 
 def test_patches_are_counted_in_rows_from_the_top_left(red):
-    drawn = draw.draw_kept(red, [1], 4)
+    drawn = draw.draw_kept(red, [1], (2, 2))
     assert [max(centre(drawn, index, 2)) > 100 for index in range(4)] == [False, True, False, False]
 
 
 def test_cells_that_are_no_whole_number_of_pixels_cover_the_image(red):
-    pixels = np.asarray(draw.draw_kept(red, range(25), 25, size=112))
+    pixels = np.asarray(draw.draw_kept(red, range(25), (5, 5), size=112))
     outlined = (pixels == OUTLINE).all(-1)
     assert outlined[0].all()
     assert outlined[-1].all()
@@ -56,24 +57,50 @@ def test_cells_that_are_no_whole_number_of_pixels_cover_the_image(red):
 
 
 def test_nothing_kept_is_all_dimmed(red):
-    assert np.asarray(draw.draw_kept(red, [], 196)).max() < 80
+    assert np.asarray(draw.draw_kept(red, [], (14, 14))).max() < 80
 
 
 @pytest.mark.parametrize(("mode", "size"), [("L", (30, 50)), ("RGBA", (200, 100)), ("P", (8, 8))])
 def test_an_image_of_any_mode_and_size_becomes_a_square_of_rgb(mode, size):
-    drawn = draw.draw_kept(Image.new(mode, size), [0], 196, size=224)
+    drawn = draw.draw_kept(Image.new(mode, size), [0], (14, 14), size=224)
     assert (drawn.mode, drawn.size) == ("RGB", (224, 224))
 
 
 def test_the_image_itself_is_left_alone(red):
     before = red.tobytes()
-    draw.draw_kept(red, [3], 196, size=112)
+    draw.draw_kept(red, [3], (14, 14), size=112)
     assert red.tobytes() == before
 
 
-def test_tokens_that_form_no_square_are_refused(red):
-    with pytest.raises(ValueError, match="195 visual tokens do not form a square grid"):
-        draw.draw_kept(red, [0], 195)
+def test_a_grid_may_have_more_columns_than_rows(red):
+    drawn = draw.draw_kept(red, [5], (2, 4), size=112)  # row 1, column 1
+    rows, columns = np.nonzero((np.asarray(drawn) == OUTLINE).all(-1))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (56, 111, 28, 55)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((56, 112), (11, 5)), ((112, 56), (5, 11))])
+def test_the_grid_is_the_vision_towers_own(size, grid):
+    family = tiny.load("qwen2_vl")
+    vlm = vlms.wrap(family.model, family.processor)
+    assert draw.grid_of(vlm, Image.new("RGB", size), "what is in the image ?") == grid
+
+
+@pytest.mark.parametrize("name", ["internvl", "llava_next"])
+def test_tiles_are_no_grid_over_the_image(name):
+    family = tiny.load(name)
+    vlm = vlms.wrap(family.model, family.processor, name)
+    with pytest.raises(ValueError, match=f"visual tokens of '{name}' are not one grid over the image"):
+        draw.grid_of(vlm, family.images(1)[0], "what is in the image ?")
+
+
+@pytest.mark.parametrize(("crops", "size"), [(True, (100, 100)), (False, (200, 100))])
+def test_where_the_processor_crops_only_the_middle_is_drawn_on(vlm, monkeypatch, crops, size):
+    monkeypatch.setattr(vlm.processor.image_processor, "do_center_crop", crops)
+    image = Image.new("RGB", (200, 100), "red")
+    image.paste("blue", (0, 0, 50, 100))
+    part = draw.seen_part(vlm, image)
+    assert part.size == size
+    assert (part.getpixel((0, 0)) == (255, 0, 0)) == crops
 
 
 def test_a_caption_adds_its_lines_below_the_image(red):

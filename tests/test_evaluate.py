@@ -5,6 +5,7 @@ import json
 
 import datasets
 import pytest
+from PIL import Image
 
 from grip_vlm import benchmarks, pruners
 from grip_vlm.benchmarks._exact import normalise
@@ -257,3 +258,19 @@ def test_folders_above_the_file_are_made(vlm, tmp_path):
     path = tmp_path / "a" / "b" / "rows.jsonl"
     evaluated(vlm, path, names=["presence"], methods=["blind"], limit=1)
     assert len(repair(path)) == 1
+
+
+def test_rows_of_data_that_have_changed_are_not_taken_for_current(vlm, tmp_path):
+    data, out = tmp_path / "mine.jsonl", tmp_path / "rows.jsonl"
+    Image.new("RGB", (20, 20)).save(tmp_path / "image.png")
+
+    def ask(answer):
+        data.write_text(json.dumps({"image": "image.png", "question": "Is it?", "answers": [answer]}) + "\n")
+        return evaluate(vlm, {"random": pruners.load("random")}, [str(data)], [Budget.parse("5")], out)
+
+    (old,) = ask("yes")
+    assert ask("yes") == [old]
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match=r"rows\.jsonl has another answer of .*mine\.jsonl, line 1 than the data have"):
+        ask("no")
+    assert out.read_bytes() == before

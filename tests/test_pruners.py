@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 
 from grip_vlm import checkpoint, pruners, sequential, vlms
@@ -230,3 +231,21 @@ def test_a_trained_method_keeps_what_its_scorer_chooses_one_token_after_another(
     scores = checkpoint.load(scorer_dir, vlm)(batch.state, k)
     mask = pruners.load("grip", scorer=scorer_dir).select(vlm, batch, k).mask
     assert torch.equal(mask, sequential.greedy(scores, k))
+
+
+@pytest.mark.parametrize("name", ["aya_vision", "gemma3", "internvl", "mistral3", "llava_next", "qwen2_vl"])
+def test_downsample_refuses_a_tower_whose_tokens_are_not_its_patches(name):
+    family = tiny.load(name)
+    with pytest.raises(ValueError, match="downsample needs exactly one image per sample, and a vision tower with one"):
+        pruners.load("downsample").prune(family.model, family.inputs([(family.images(1), "what is it ?")]), 4)
+
+
+def test_a_scorer_is_read_once_for_a_model_that_is_wrapped_anew(vlm, examples, scorer_dir, monkeypatch):
+    loads = []
+    load = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda *told: loads.append(told) or load(*told))
+    grip = pruners.load("grip", scorer=scorer_dir)
+    inputs = vlm.inputs([examples[0].image], [examples[0].question])
+    for _ in range(2):
+        grip.prune(vlm.model, inputs, 4)
+    assert len(loads) == 1

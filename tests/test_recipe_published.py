@@ -13,6 +13,7 @@ import pytest
 from grip_vlm import benchmarks, cli, commands, pruners
 from grip_vlm.budget import Budget
 from grip_vlm.pruners._inside import Inside
+from grip_vlm.pruners._instruction import KNOWN
 from grip_vlm.pruners._scored import Scored
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,10 @@ CALLS = [
     ("lmms-eval.sh", "qwen"),
     ("report.sh", "llava-1.5-7b"),
 ]
-SHAPES = {"llava-hf/llava-1.5-7b-hf": (576, 32), "Qwen/Qwen2.5-VL-7B-Instruct": (1300, 28)}  # tokens, layers
+SHAPES = {  # tokens, layers, and what the language model calls itself
+    "llava-hf/llava-1.5-7b-hf": (576, 32, "llama"),
+    "Qwen/Qwen2.5-VL-7B-Instruct": (1300, 28, "qwen2_5_vl_text"),
+}
 every_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 
@@ -55,7 +59,8 @@ def usable(name, budgets, vlm):
     name, _, scorer = name.partition("=")
     method = type(pruners.load(name, scorer="tiny-llava" if scorer else None))
     assert issubclass(method, Scored) == bool(scorer)
-    tokens, layers = SHAPES[vlm]
+    tokens, layers, kind = SHAPES[vlm]
+    assert name not in ("dart", "ptp") or kind in KNOWN
     for budget in budgets if issubclass(method, Inside) else []:
         pruners.load(name).plan(tokens, Budget.parse(budget).k(tokens), layers)
     return method

@@ -37,7 +37,7 @@ def hours(peak: float) -> list[tuple[str, float]]:
     # Qwen2.5-VL-7B: 1300 tokens per image assumed, 6.5e9 weights per token, 0.67e9 for each of four patches.
     image = 1300 * 4 * 2 * 0.67e9 / speed
     kept = sum(answer(share * 1300, 2 * 6.5e9, speed, 4) for share in (0.25, 0.1))
-    other = LOADING + image + answer(1300, 2 * 6.5e9, speed, 4) + 11 * kept
+    other = LOADING + image + answer(1300, 2 * 6.5e9, speed, 4) + 10 * kept
     # Training: all tokens for 4800 looks and, three times over, for 30 steps of 8; 400 steps of 8 groups of 8 at 55
     # tokens (mean of the budgets drawn); 23 dev scores of 600 examples at three budgets.
     full, pruned = (576 + TEXT) * token, (55 + TEXT) * token

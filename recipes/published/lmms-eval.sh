@@ -13,7 +13,7 @@ case ${1:-} in
     budgets=(192 128 64) pruners=(random cls_attention visionzip divprune cdpruner dart holov scope grip) ;;
   qwen)
     of=(qwen2.5-vl-7b Qwen/Qwen2.5-VL-7B-Instruct mmbench_en_dev,mmbench_cn_dev,mmstar,chartqa,docvqa_val 4)
-    budgets=(0.25 0.1) pruners=(random divprune cdpruner dart grip) ;;
+    budgets=(0.25 0.1) pruners=(random divprune cdpruner grip) ;;
   *)
     echo "usage: lmms-eval.sh llava|qwen" >&2
     exit 2 ;;

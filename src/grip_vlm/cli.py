@@ -9,7 +9,7 @@ import tyro
 
 from grip_vlm.commands import Command
 
-EXTRAS = {"sklearn": "scenes", "matplotlib": "plot", "scipy": "plot"}  # package -> the extra that brings it
+EXTRAS = {"sklearn": "scenes", "matplotlib": "plot"}  # package -> the extra that brings it
 
 
 def _parse(arguments: list[str] | None) -> Command:

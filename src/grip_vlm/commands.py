@@ -51,13 +51,15 @@ class Answer:
         budget = Budget.parse(self.budget)
         pruner = _pruner(f"{self.pruner}={self.scorer}" if self.scorer else self.pruner, self.vlm, self.seed)[1]
         image = data.open_image(self.image)
-        answer = vlms.load(self.vlm, dtype=self.dtype).answer(image, self.question, pruner, budget)
-        if self.draw is not None:
-            draw.save(draw.draw_kept(image, answer.kept_indices, answer.tokens), self.draw)
+        vlm = vlms.load(self.vlm, dtype=self.dtype)
+        answer = vlm.answer(image, self.question, pruner, budget)
         if self.json:
             print(json.dumps(asdict(answer)))
         else:
             print(f"{answer.text}\n({answer.kept} of {answer.tokens} visual tokens, {1000 * answer.seconds:.0f} ms)")
+        if self.draw is not None:
+            grid = draw.grid_of(vlm, image, self.question)
+            draw.save(draw.draw_kept(draw.seen_part(vlm, image), answer.kept_indices, grid), self.draw)
 
 
 @dataclass(frozen=True)
@@ -65,27 +67,31 @@ class Warmup:
     """Stage 1: train a new scorer by supervision, or a rival by a relaxation alone."""
 
     config: tyro.conf.OmitArgPrefixes[WarmupConfig]
+    init: str = ""
+    """folder of a scorer to go on from, as relaxations in recipes/compare.py do from stage 1; by default a new one"""
     vlm: str = "tiny-llava"
     """a shipped one, a checkpoint folder or a hub id"""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """precision of the VLM's weights; auto takes the checkpoint's own"""
     width: int = ScorerConfig.width
-    """width of the scorer"""
+    """width of a new scorer"""
 
     def run(self) -> None:
         import torch
 
-        from grip_vlm import vlms
+        from grip_vlm import checkpoint, vlms
         from grip_vlm.scorer import Scorer
         from grip_vlm.training import banks
         from grip_vlm.warmup import warmup
 
+        folder = checkpoint.locate(self.init) if self.init else None
         frozen = vlms.load(self.vlm, dtype=self.dtype, device=_process_device())
-        bank, dev = banks(frozen, self.config)
         torch.manual_seed(self.config.seed)
         # A relaxation alone trains what it sees of repetition, all pairs at once, and chooses best by the same.
         shape = ScorerConfig(dim=frozen.dim, width=self.width, one_pass=self.config.attention_share == 0)
-        warmup(frozen, Scorer(shape), bank, dev, self.config)
+        scorer = checkpoint.load(folder, frozen) if folder else Scorer(shape)
+        bank, dev = banks(frozen, self.config)
+        warmup(frozen, scorer, bank, dev, self.config)
         print(f"scorer written to {self.config.out}")
 
 

@@ -1,13 +1,14 @@
 """What a scorer is trained on: the project's scenes, or a user's JSON lines with an image folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from rich.console import Console
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
@@ -16,8 +17,8 @@ from grip_vlm.benchmarks._exact import EXACT
 ROW = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
 
 
-def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bool = True) -> list[Example]:
-    """The first `count` examples of a split.
+def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bool = True) -> Sequence[Example]:
+    """The first `count` examples of a split; images of a JSONL file are read when they are asked for, and not kept.
 
     Args:
         data: `scenes`, composed benchmarks' names with commas between them, which take turns, or a JSONL file of rows
@@ -37,10 +38,32 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
     path = Path(data)
     if not path.is_file():
         raise ValueError(f"no data {data!r}: neither `scenes`, nor some of {','.join(composed)}, nor a file")
-    rows = [row for i, row in enumerate(read_lines(path, labelled)) if (i % 10 == 9) == (split != "train")][:count]
+    rows = [row for i, row in enumerate(read_lines(path, labelled)) if (i % 10 == 9) == (split != "train")]
     if not rows:
         raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")
-    return [Example(row.where, open_image(row.image, row.where), row.question, row.answers, EXACT) for row in rows]
+    if len(rows) > count:
+        Console(stderr=True).print(f"{path}: the first {count} of {len(rows)} rows for {split} are used")
+    return _Examples(rows[:count])
+
+
+class _Examples(Sequence[Example]):
+    """Rows of a user's file as examples."""
+
+    def __init__(self, rows: "Sequence[Line]") -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Example: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Example]: ...
+    def __getitem__(self, at: int | slice) -> Example | list[Example]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        row = self.rows[at]
+        return Example(row.where, open_image(row.image, row.where), row.question, row.answers, EXACT)
 
 
 @dataclass(frozen=True)
@@ -93,7 +116,7 @@ def find_image(folder: Path, name: str, where: str) -> Path:
 
 
 def open_image(path: Path, where: str = "", content: bytes | None = None) -> Image.Image:
-    """An RGB image, fully read.
+    """An RGB image, fully read and turned upright as its EXIF data say.
 
     Args:
         content: the file's bytes, where they are at hand; `path` is then only what errors call it.
@@ -104,7 +127,7 @@ def open_image(path: Path, where: str = "", content: bytes | None = None) -> Ima
     prefix = f"{where}: " if where else ""
     try:
         with Image.open(path if content is None else BytesIO(content)) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise ValueError(f"{prefix}no image file {str(path)!r}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,27 +1,47 @@
 """Kept tokens drawn over the image: dropped patches are dimmed, kept ones stay and are outlined."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+if TYPE_CHECKING:
+    from grip_vlm.vlms import FrozenVLM
 
 
-def draw_kept(image: Image.Image, kept: Sequence[int], tokens: int, size: int = 336) -> Image.Image:
-    """The image, `size` pixels wide and high, with the patches of the kept tokens.
+def grid_of(vlm: "FrozenVLM", image: Image.Image, question: str) -> tuple[int, int]:
+    """Rows and columns of the grid that the visual tokens of an image are.
 
     Raises:
-        ValueError: the tokens do not form a square grid over the image.
+        ValueError: they are tiles, pooled, or otherwise not one grid over the image.
     """
-    side = math.isqrt(tokens)
-    if side * side != tokens:
-        raise ValueError(f"{tokens} visual tokens do not form a square grid, so they cannot be drawn over the image")
+    from grip_vlm.vlms import grid_places
+
+    state = vlm.encode(vlm.inputs([image], [question])).state
+    places = state.places[0, : int(state.counts[0])].cpu()
+    rows, columns = (len(set(places[:, axis].tolist())) for axis in (0, 1))
+    if rows * columns != len(places) or not places.allclose(grid_places(rows, columns)):
+        raise ValueError(f"the {len(places)} visual tokens of {vlm.name!r} are not one grid over the image to draw on")
+    return rows, columns
+
+
+def seen_part(vlm: "FrozenVLM", image: Image.Image) -> Image.Image:
+    """What of the image the processor lets the vision tower see: the middle, where it crops to a square."""
+    crops = getattr(vlm.processor.image_processor, "do_center_crop", False)
+    return ImageOps.fit(image, (min(image.size),) * 2) if crops else image
+
+
+def draw_kept(image: Image.Image, kept: Sequence[int], grid: tuple[int, int], size: int = 336) -> Image.Image:
+    """The image, `size` pixels wide and high, with the patches of the kept tokens of a grid (rows, columns)."""
+    rows, columns = grid
     bright = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
     canvas = Image.blend(bright, Image.new("RGB", bright.size, (16, 16, 24)), 0.78)
     draw = ImageDraw.Draw(canvas)
     for index in kept:
-        row, column = divmod(index, side)
-        left, top, right, bottom = (round(value * size / side) for value in (column, row, column + 1, row + 1))
+        row, column = divmod(index, columns)
+        left, right = (round(value * size / columns) for value in (column, column + 1))
+        top, bottom = (round(value * size / rows) for value in (row, row + 1))
         canvas.paste(bright.crop((left, top, right, bottom)), (left, top))
         draw.rectangle((left, top, right - 1, bottom - 1), outline=(255, 196, 0), width=1)
     return canvas

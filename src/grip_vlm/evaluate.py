@@ -46,8 +46,8 @@ def evaluate(
         All rows of this call, old and new.
 
     Raises:
-        ValueError: a benchmark that `open_items` refuses, an impossible shard, or `out` holds something else or is
-            compressed.
+        ValueError: a benchmark that `open_items` refuses, an impossible shard, or `out` holds something else, is
+            compressed, or has rows of items that are others now.
     """
     first, step = shard
     if not 1 <= first <= step:
@@ -68,6 +68,11 @@ def evaluate(
                     keys = [
                         (vlm.name, pruner_name, pruner.checkpoint, items.name, e.item, budget, str(seed)) for e in part
                     ]
+                    for key, one in zip(keys, part, strict=True):
+                        if key in known and known[key].target != one.answers[0]:
+                            raise ValueError(
+                                f"{out} has another answer of {one.item} than the data have now; give another --out"
+                            )
                     if any(key not in known for key in keys):
                         seen = seen or _see(vlm, part)
                         answered = _answer(vlm, pruner_name, pruner, items, seen, budget, seed)

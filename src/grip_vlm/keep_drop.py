@@ -4,7 +4,7 @@
     loss = -log p(answer | exp(attention) * D) + 4 (sum_i sigmoid(l_i) / k - 1)^2
 
 This is Gumbel-softmax at temperature 1 over keep and drop, straight-through. A dropped token is masked out of every
-attention, as in the paper; at test time the top k of `sequential.discounted` are kept.
+attention, as in the paper; at test time exactly k are kept (`sequential.choose`).
 
 Deviations: one scorer before a frozen VLM instead of three predictors inside a backbone that is trained with them, so
 the paper's distillation of tokens and outputs has nothing to act on; our scorer's logit in the place of theirs; a

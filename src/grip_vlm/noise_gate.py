@@ -4,8 +4,8 @@
     z^_i = z~_i + (1 - g_i) f(z~_i, g_i),      loss = -log p(answer | z^)
 
 z is the token in units of the batch's mean and deviation per channel, so that noise looks like a token in size. The
-frozen VLM reads all N tokens; what a token may tell is what its gate lets through. At test time the top k of
-`sequential.discounted` are kept as they are. The only loss is the answer's, as in both papers.
+frozen VLM reads all N tokens; what a token may tell is what its gate lets through. At test time k
+tokens are kept as they are (`sequential.choose`). The only loss is the answer's, as in both papers.
 
 Known of the papers are their abstracts: a variance-preserving gate driven by importance, a soft top-k for the budget, a
 denoiser with diagonal attention that only training has. Ours where they are silent: mean and deviation over the batch

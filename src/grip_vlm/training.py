@@ -62,7 +62,7 @@ class RunConfig:
     precision: Literal["no", "bf16"] = "no"
     """the scorer's mixed precision; the VLM keeps the precision it was loaded in"""
     log: str = ""
-    """tracker for the curves, such as `tensorboard`; empty for none"""
+    """tracker for the curves, such as `tensorboard`, which are written to OUT.log; empty for none"""
 
     def __post_init__(self) -> None:
         if min(self.examples, self.dev_examples, self.steps, self.batch, self.dev_every, self.save_every) < 1:
@@ -110,7 +110,7 @@ class Run:
             mixed_precision=self.config.precision,
             cpu=self.vlm.device.type == "cpu",
             log_with=tracker,
-            project_dir=str(self.config.out),
+            project_dir=str(self.config.out.with_name(f"{self.config.out.name}.log")),  # OUT is replaced as a whole
         )
         if tracker:
             if not self.accelerator.log_with:  # it is left out without a word

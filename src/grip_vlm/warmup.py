@@ -68,7 +68,7 @@ def warmup(vlm: FrozenVLM, scorer: Scorer, bank: Bank, dev: Bank, config: Warmup
     looks: list[Tensor] = []
     for step, rng, generator in run.steps():
         if step < imitate:
-            looks = looks or all_looks(vlm, bank, config.looked)
+            looks = looks or all_looks(vlm, bank, config.looked, config.batch)
         chosen = rng.integers(0, len(looks) if step < imitate else len(bank), run.local_batch).tolist()
         batch = bank.batch(chosen)
         state = batch.encoded.state
@@ -134,9 +134,9 @@ def relaxed_loss(
     return -relaxation.gated_log_likelihood(vlm, batch, gate).mean() + (0.1 + 1.9 * progress) * gap
 
 
-def all_looks(vlm: FrozenVLM, bank: Bank, count: int, size: int = 32) -> list[Tensor]:
-    """`answer_attention` of the first `count` entries, (n,) each; always in the same batches, so that a resumed run
-    gets the same numbers to the bit."""
+def all_looks(vlm: FrozenVLM, bank: Bank, count: int, size: int) -> list[Tensor]:
+    """`answer_attention` of the first `count` entries, (n,) each, `size` at a time: always the same batches, so that
+    a resumed run gets the same numbers to the bit."""
     looks: list[Tensor] = []
     count = min(count, len(bank))
     for start in range(0, count, size):

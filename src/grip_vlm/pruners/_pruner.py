@@ -65,7 +65,7 @@ class BasePruner(ABC):
 
         Args:
             model: a transformers VLM, which is left as it is, or one from `vlms.load`.
-            inputs: what its processor gave: any batch, padded on either side, with images or videos or text alone.
+            inputs: what its processor gave: any batch, padded on either side; some rows may be text alone.
             budget: for all rows, or one for each; over all images of a row together, a video being one of them.
             per_image: give every image its own budget instead.
             min_tokens: kept at least, where there are as many.

@@ -1,7 +1,7 @@
 """A trained scorer and the tokens it chooses: what every trained method is at inference."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,10 +28,10 @@ class Scored(BasePruner):
             raise ValueError(f"pruner {name!r} is trained: give the folder of its scorer")
         self.folder = checkpoint.locate(scorer)
         self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
-        self._scorer: tuple[FrozenVLM, Scorer] | None = None
+        self._scorer: tuple[Any, Scorer] | None = None  # with the model that it was loaded for
 
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        if self._scorer is None or self._scorer[0] is not vlm:
-            self._scorer = vlm, checkpoint.load(self.folder, vlm).to(vlm.device)
+        if self._scorer is None or self._scorer[0] is not vlm.model:
+            self._scorer = vlm.model, checkpoint.load(self.folder, vlm).to(vlm.device)
         return Action(sequential.choose(self._scorer[1], encoded.state, k))

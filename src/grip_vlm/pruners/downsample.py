@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: "FrozenVLM", encoded: "Encoded", k: Tensor) -> Action:
-        if encoded.pixels is None or len(encoded.pixels) != len(k):
-            raise ValueError("downsample needs the pixels of exactly one image per sample")
+        if encoded.patches is None or encoded.pixels is None or encoded.pixels.shape[:-3] != k.shape:
+            raise ValueError(
+                "downsample needs exactly one image per sample, and a vision tower with one token per patch"
+            )
         mask = torch.zeros_like(encoded.state.visual_mask)
         features = torch.zeros_like(encoded.prompt.visual)
         patch = vlm.model.config.vision_config.patch_size

@@ -2,11 +2,11 @@
 
     g = sigmoid(theta + lambda) with sum k,   loss = -log p(answer | g) + w BCE(g, hard top k),  w from 0.1 to 2
 
-theta is importance less four times the highest cosine with a more important token, in training as at the choice.
+theta is importance less four times the highest cosine with a more important token (`sequential.discounted`).
 
-Deviations: it starts from stage 1, as all relaxations here; the learning rate is chosen by dev (recipes/compare.py);
-gates act on the attention to a token instead of on its embedding; budgets are drawn as for everybody, where the paper
-trains at 20 %; the scorer sees the question, theirs does not.
+Deviations: in recipes/compare.py it starts from stage 1, as all relaxations, and then chooses as that does, one token
+after another; the learning rate is chosen by dev; gates act on the attention to a token instead of on its embedding;
+budgets are drawn as for everybody, where the paper trains at 20 %; the scorer sees the question, theirs does not.
 """
 
 from grip_vlm.pruners._scored import Scored
