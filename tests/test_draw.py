@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
-from grip_vlm import draw, vlms
+from grip_vlm import draw
 
 OUTLINE = (255, 196, 0)
 
@@ -76,31 +75,6 @@ def test_a_grid_may_have_more_columns_than_rows(red):
     drawn = draw.draw_kept(red, [5], (2, 4), size=112)  # row 1, column 1
     rows, columns = np.nonzero((np.asarray(drawn) == OUTLINE).all(-1))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (56, 111, 28, 55)
-
-
-@pytest.mark.parametrize(("size", "grid"), [((56, 112), (11, 5)), ((112, 56), (5, 11))])
-def test_the_grid_is_the_vision_towers_own(size, grid):
-    family = tiny.load("qwen2_vl")
-    vlm = vlms.wrap(family.model, family.processor)
-    assert draw.grid_of(vlm, Image.new("RGB", size), "what is in the image ?") == grid
-
-
-@pytest.mark.parametrize("name", ["internvl", "llava_next"])
-def test_tiles_are_no_grid_over_the_image(name):
-    family = tiny.load(name)
-    vlm = vlms.wrap(family.model, family.processor, name)
-    with pytest.raises(ValueError, match=f"visual tokens of '{name}' are not one grid over the image"):
-        draw.grid_of(vlm, family.images(1)[0], "what is in the image ?")
-
-
-@pytest.mark.parametrize(("crops", "size"), [(True, (100, 100)), (False, (200, 100))])
-def test_where_the_processor_crops_only_the_middle_is_drawn_on(vlm, monkeypatch, crops, size):
-    monkeypatch.setattr(vlm.processor.image_processor, "do_center_crop", crops)
-    image = Image.new("RGB", (200, 100), "red")
-    image.paste("blue", (0, 0, 50, 100))
-    part = draw.seen_part(vlm, image)
-    assert part.size == size
-    assert (part.getpixel((0, 0)) == (255, 0, 0)) == crops
 
 
 def test_a_caption_adds_its_lines_below_the_image(red):

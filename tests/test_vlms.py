@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+import tiny
 import torch
+from PIL import Image
 
 from grip_vlm import pruners, vlms
 from grip_vlm.mdp import Action
@@ -202,3 +204,29 @@ def test_an_answer_is_written_as_the_template_writes_the_models_turn(
     assert written.endswith(f"Is it?{opening}{before}no{after}")
     answer = inputs["input_ids"][0, -int(inputs["answer_length"]) :]
     assert vlm.processor.tokenizer.decode(answer, clean_up_tokenization_spaces=False) == f"{before}no{after}"
+
+
+@pytest.mark.parametrize(("size", "grid"), [((56, 112), (11, 5)), ((112, 56), (5, 11))])
+def test_the_grid_is_the_vision_towers_own(size, grid):
+    family = tiny.load("qwen2_vl")
+    vlm = vlms.wrap(family.model, family.processor)
+    assert vlm.seen(Image.new("RGB", size), "what is in the image ?")[1] == grid
+
+
+@pytest.mark.parametrize("name", ["internvl", "llava_next"])
+def test_tiles_are_no_grid_over_the_image(name):
+    family = tiny.load(name)
+    vlm = vlms.wrap(family.model, family.processor, name)
+    with pytest.raises(ValueError, match=f"visual tokens of '{name}' are not one grid over the image"):
+        vlm.seen(family.images(1)[0], "what is in the image ?")
+
+
+@pytest.mark.parametrize(("crops", "size"), [(True, (100, 100)), (False, (200, 100))])
+def test_where_the_processor_crops_only_the_middle_is_seen(vlm, monkeypatch, crops, size):
+    monkeypatch.setattr(vlm.processor.image_processor, "do_center_crop", crops)
+    monkeypatch.setattr(vlm.processor.image_processor, "crop_size", vlm.processor.image_processor.size)
+    image = Image.new("RGB", (200, 100), "red")
+    image.paste("blue", (0, 0, 50, 100))
+    part, grid = vlm.seen(image, "Is it?")
+    assert (part.size, grid) == (size, (14, 14))
+    assert (part.getpixel((0, 0)) == (255, 0, 0)) == crops

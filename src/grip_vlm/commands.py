@@ -58,8 +58,8 @@ class Answer:
         else:
             print(f"{answer.text}\n({answer.kept} of {answer.tokens} visual tokens, {1000 * answer.seconds:.0f} ms)")
         if self.draw is not None:
-            grid = draw.grid_of(vlm, image, self.question)
-            draw.save(draw.draw_kept(draw.seen_part(vlm, image), answer.kept_indices, grid), self.draw)
+            part, grid = vlm.seen(image, self.question)
+            draw.save(draw.draw_kept(part, answer.kept_indices, grid), self.draw)
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-if TYPE_CHECKING:
-    from grip_vlm.vlms import FrozenVLM
-
-
-def grid_of(vlm: "FrozenVLM", image: Image.Image, question: str) -> tuple[int, int]:
-    """Rows and columns of the grid that the visual tokens of an image are.
-
-    Raises:
-        ValueError: they are tiles, pooled, or otherwise not one grid over the image.
-    """
-    from grip_vlm.vlms import grid_places
-
-    state = vlm.encode(vlm.inputs([image], [question])).state
-    places = state.places[0, : int(state.counts[0])].cpu()
-    rows, columns = (len(set(places[:, axis].tolist())) for axis in (0, 1))
-    if rows * columns != len(places) or not places.allclose(grid_places(rows, columns)):
-        raise ValueError(f"the {len(places)} visual tokens of {vlm.name!r} are not one grid over the image to draw on")
-    return rows, columns
-
-
-def seen_part(vlm: "FrozenVLM", image: Image.Image) -> Image.Image:
-    """What of the image the processor lets the vision tower see: the middle, where it crops to a square."""
-    crops = getattr(vlm.processor.image_processor, "do_center_crop", False)
-    return ImageOps.fit(image, (min(image.size),) * 2) if crops else image
+from PIL import Image, ImageDraw, ImageFont
 
 
 def draw_kept(image: Image.Image, kept: Sequence[int], grid: tuple[int, int], size: int = 336) -> Image.Image:

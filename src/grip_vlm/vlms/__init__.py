@@ -15,9 +15,8 @@ from safetensors import SafetensorError
 
 from grip_vlm.vlms._encode import Encoded
 from grip_vlm.vlms._frozen import Answer, FrozenVLM
-from grip_vlm.vlms._places import grid_places
 
-__all__ = ["Answer", "Encoded", "FrozenVLM", "families", "grid_places", "load", "shipped", "wrap"]
+__all__ = ["Answer", "Encoded", "FrozenVLM", "families", "load", "shipped", "wrap"]
 
 # Families that take `mm_encoder_outputs` but read something from it that is not one feature per placeholder.
 REFUSED = {

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import Action
 from grip_vlm.vlms._encode import Encoder
+from grip_vlm.vlms._places import grid_places
 
 if TYPE_CHECKING:
     from grip_vlm.pruners import Pruner
@@ -144,6 +145,21 @@ class FrozenVLM(Encoder):
         self.synchronize()
         seconds = time.perf_counter() - start
         return Answer(text, n, kept, action.indices(), seconds)
+
+    def seen(self, image: Image.Image, question: str) -> tuple[Image.Image, tuple[int, int]]:
+        """What of an image the vision tower sees (the middle, where the processor crops to a square), and the rows and
+        columns of the grid that its visual tokens form over that.
+
+        Raises:
+            ValueError: they are tiles, pooled, or otherwise not one grid over the image.
+        """
+        state = self.encode(self.inputs([image], [question])).state
+        places = state.places[0, : int(state.counts[0])].cpu()
+        rows, columns = (len(set(places[:, axis].tolist())) for axis in (0, 1))
+        if rows * columns != len(places) or not places.allclose(grid_places(rows, columns)):
+            raise ValueError(f"the {len(places)} visual tokens of {self.name!r} are not one grid over the image")
+        crops = getattr(self.processor.image_processor, "do_center_crop", False)
+        return ImageOps.fit(image, (min(image.size),) * 2) if crops else image, (rows, columns)
 
     def synchronize(self) -> None:
         """Wait for the device, so that clocks are honest."""
