@@ -46,10 +46,25 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
     return _Examples(rows[:count])
 
 
+@dataclass(frozen=True)
+class Line:
+    """One row of a user's JSONL file; every row of the file is checked, only the images of those in use are read."""
+
+    where: str
+    image: Path
+    question: str
+    answers: tuple[str, ...]
+
+    def example(self) -> Example:
+        """The row with its image read."""
+        image = open_image(self.image, self.where)
+        return Example(self.where, image, self.question, self.answers, EXACT, image_id=str(self.image))
+
+
 class _Examples(Sequence[Example]):
     """Rows of a user's file as examples."""
 
-    def __init__(self, rows: "Sequence[Line]") -> None:
+    def __init__(self, rows: Sequence[Line]) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
@@ -62,18 +77,7 @@ class _Examples(Sequence[Example]):
     def __getitem__(self, at: int | slice) -> Example | list[Example]:
         if isinstance(at, slice):
             return [self[i] for i in range(*at.indices(len(self)))]
-        row = self.rows[at]
-        return Example(row.where, open_image(row.image, row.where), row.question, row.answers, EXACT)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a user's JSONL file; every row of the file is checked, only the images of those in use are read."""
-
-    where: str
-    image: Path
-    question: str
-    answers: tuple[str, ...]
+        return self.rows[at].example()
 
 
 def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:

@@ -68,11 +68,7 @@ def evaluate(
                     keys = [
                         (vlm.name, pruner_name, pruner.checkpoint, items.name, e.item, budget, str(seed)) for e in part
                     ]
-                    for key, one in zip(keys, part, strict=True):
-                        if key in known and known[key].target != one.answers[0]:
-                            raise ValueError(
-                                f"{out} has another answer of {one.item} than the data have now; give another --out"
-                            )
+                    _refuse_changed(out, [known.get(key) for key in keys], part)
                     if any(key not in known for key in keys):
                         seen = seen or _see(vlm, part)
                         answered = _answer(vlm, pruner_name, pruner, items, seen, budget, seed)
@@ -83,6 +79,13 @@ def evaluate(
                         file.flush()
                     rows += [known[key] for key in keys]
     return rows
+
+
+def _refuse_changed(out: Path, rows: Sequence[Row | None], examples: Sequence[Example]) -> None:
+    """Raises ValueError if a row that is there already is of other data than its example."""
+    for row, example in zip(rows, examples, strict=True):
+        if row is not None and row.target != example.answers[0]:
+            raise ValueError(f"{out} has another answer of {example.item} than the data have now; give another --out")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example, Published
-from grip_vlm.benchmarks._exact import EXACT
-from grip_vlm.data import open_image, read_lines
+from grip_vlm.data import read_lines
 from grip_vlm.tables import open_table
 
 
@@ -51,13 +50,7 @@ def _own(path: Path) -> Items:
     lines = list(read_lines(path))
     if not lines:
         raise ValueError(f"{path} has no rows")
-
-    def example(index: int) -> Example:
-        line = lines[index]
-        image = open_image(line.image, line.where)
-        return Example(line.where, image, line.question, line.answers, EXACT, image_id=str(line.image))
-
-    return Items(str(path), len(lines), 32, example)
+    return Items(str(path), len(lines), 32, lambda index: lines[index].example())
 
 
 def _published(name: str, benchmark: Published, root: Path | None) -> Items:
