@@ -24,11 +24,11 @@ from typing import Any
 import tyro
 
 from compare import PLAN, Compare, Field, encoder
-from grip_vlm import benchmarks, pareto, pruners, vlms
+from grip_vlm import benchmarks, pruners, report, vlms
+from grip_vlm.evaluation.rows import Row, write_packed
 from grip_vlm.files import write_text
-from grip_vlm.pareto.tables import Table, markdown
 from grip_vlm.pruners import Pruner
-from grip_vlm.rows import Row, write_packed
+from grip_vlm.report.tables import Table, markdown
 
 STAGE1, GRIP = PLAN["stage1"][1], PLAN["grip"][1]
 TASKS = benchmarks.composed()
@@ -121,9 +121,9 @@ def grip(ours: Field, name: str, seed: int) -> Pruner:
 def write(rows: list[Row], crowded: list[Row], trained: dict[str, dict[str, Any]], out: Path) -> None:
     """All rows, and three tables: the test items, the crowded ones, and what the trainings took."""
     write_packed(out.with_suffix(".jsonl.gz"), rows + crowded)
-    text = f"# Test items\n\n{pareto.table(rows, timed=False)}"
+    text = f"# Test items\n\n{report.table(rows, timed=False)}"
     if crowded:
-        text += f"\n# Crowded test items\n\n{pareto.table(crowded, timed=False)}"
+        text += f"\n# Crowded test items\n\n{report.table(crowded, timed=False)}"
     took = [
         [name, f"{of['steps']}", f"{of['seconds']:.0f}", f"{100 * of['dev']:.1f}", f"{of['best_step']}"]
         for name, of in trained.items()

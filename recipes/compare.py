@@ -17,18 +17,19 @@ from typing import Any
 import torch
 import tyro
 
-from grip_vlm import benchmarks, checkpoint, pareto, ppo, pruners, vlms
-from grip_vlm.bank import Bank
+from grip_vlm import benchmarks, checkpoint, pruners, report, vlms
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import evaluate
+from grip_vlm.evaluation.evaluate import evaluate
+from grip_vlm.evaluation.rows import Row, write_packed
 from grip_vlm.files import write_text
-from grip_vlm.grpo import GRPOConfig, train
 from grip_vlm.pruners import Pruner
-from grip_vlm.rows import Row, write_packed
+from grip_vlm.rivals import tprl
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.training import RunConfig, banks
+from grip_vlm.training.bank import Bank
+from grip_vlm.training.grpo import GRPOConfig, train
+from grip_vlm.training.run import RunConfig, banks
+from grip_vlm.training.warmup import WarmupConfig, warmup
 from grip_vlm.vlms import FrozenVLM
-from grip_vlm.warmup import WarmupConfig, warmup
 
 # method -> (what it starts from, its settings); a method, together with what it starts from, costs what the others do.
 # "" is stage 1 of a new scorer, "fresh" is stage 2 of a new scorer.
@@ -110,7 +111,7 @@ class Field:
             if start == "" or "relaxation" in settings:
                 warmup(self.vlm, begun, bank, dev, WarmupConfig(**common))
             elif name == "tprl":
-                ppo.train(self.vlm, begun, bank, dev, ppo.PPOConfig(**common))
+                tprl.train(self.vlm, begun, bank, dev, tprl.PPOConfig(**common))
             else:
                 train(self.vlm, begun, bank, dev, GRPOConfig(**common))
         notes = checkpoint.read_notes(out)["provenance"]
@@ -142,7 +143,7 @@ def write(rows: list[Row], out: Path) -> None:
     """Rows as `out`.jsonl.gz, what they say as a report in the folder `out`; the rows' clocks, read beside other work,
     are left out of it (recipes/speed.py measures time)."""
     write_packed(out.with_suffix(".jsonl.gz"), rows)
-    print(pareto.report(pareto.measure(rows, timed=False), out))
+    print(report.report(report.measure(rows, timed=False), out))
 
 
 def main(compare: Compare) -> None:

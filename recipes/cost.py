@@ -4,17 +4,44 @@ python recipes/cost.py        writes results/cost.json
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from grip_vlm import vlms
 from grip_vlm.checkpoint import locate, parameters, read_notes
-from grip_vlm.cost import Cost, llava_cost
+from grip_vlm.evaluation.cost import count
 from grip_vlm.files import write_text
+from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, ScorerConfig
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs of one question about one image; a multiplication and an addition are two."""
+
+    vision: int
+    """tower and projector"""
+    language: int
+    """prefill of all visual tokens and the question"""
+    scorer: int
+
+    @property
+    def full(self) -> int:
+        return self.vision + self.language
+
+    @property
+    def scorer_share(self) -> float:
+        """Of the full forward."""
+        return self.scorer / self.full
+
+    @property
+    def language_share(self) -> float:
+        return self.language / self.full
 
 
 def llava_7b() -> LlavaForConditionalGeneration:
@@ -30,6 +57,45 @@ def llava_7b() -> LlavaForConditionalGeneration:
     with torch.device("meta"):
         config = LlavaConfig(vision_config=vision, text_config=LlamaConfig(vocab_size=32064))
         return LlavaForConditionalGeneration._from_config(config, attn_implementation="eager")
+
+
+def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
+    """The cost of a LLaVA with one image and a question of `words` tokens.
+
+    The model's attention should be `eager`, whose products the counter knows; model and scorer may be on `meta`.
+    """
+    device, vision = model.device, model.config.vision_config
+    pixels = torch.zeros(1, 3, vision.image_size, vision.image_size, device=device, dtype=model.dtype)
+    n = (vision.image_size // vision.patch_size) ** 2
+    dim = model.config.get_text_config().hidden_size
+    embeddings = torch.zeros(1, n + words, dim, device=device, dtype=model.dtype)
+    # A ready mask, since making one looks at values, and meta tensors have none.
+    mask = torch.zeros(1, 1, n + words, n + words, device=device, dtype=model.dtype)
+    positions = torch.arange(n + words, device=device)[None]
+    state = State(
+        visual=torch.zeros(1, n, dim, device=device),
+        visual_mask=torch.ones(1, n, dtype=torch.bool, device=device),
+        places=torch.zeros(1, n, 2, device=device),
+        image=torch.zeros(1, n, dtype=torch.long, device=device),
+        question=torch.zeros(1, words, dim, device=device),
+        question_mask=torch.ones(1, words, dtype=torch.bool, device=device),
+    )
+    k = torch.ones(1, dtype=torch.long, device=device)
+
+    def chosen() -> Tensor:
+        """What `sequential.greedy` multiplies, which a tensor on `meta` cannot go through."""
+        keys: Tensor = scorer(state, k).keys
+        return keys @ keys.mT
+
+    return Cost(
+        vision=count(lambda: model.get_image_features(pixel_values=pixels, return_dict=True)),
+        language=count(
+            lambda: model.base_model.language_model(
+                inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, use_cache=False
+            )
+        ),
+        scorer=count(chosen),
+    )
 
 
 def told(name: str, cost: Cost, scorer: Scorer) -> dict[str, object]:

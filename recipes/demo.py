@@ -14,11 +14,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from grip_vlm import benchmarks, draw, pareto, pruners, vlms
+from grip_vlm import benchmarks, draw, pruners, report, vlms
+from grip_vlm.benchmarks.scenes.compose import GRID
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import evaluate
-from grip_vlm.rows import Row
-from grip_vlm.scenes.compose import GRID
+from grip_vlm.evaluation.evaluate import evaluate
+from grip_vlm.evaluation.rows import Row
 from grip_vlm.vlms import FrozenVLM
 
 BUDGETS = ("0.25", "0.1", "0.05", "0.02")
@@ -58,7 +58,7 @@ def print_table(console: Console, rows: list[Row]) -> None:
     table = Table(title="Held-out questions, six task families", title_justify="left")
     for column in ("pruner", "tokens kept", "share", "accuracy", "ms per question"):
         table.add_column(column, justify="left" if column == "pruner" else "right")
-    for point in sorted(pareto.points(rows), key=lambda p: (-p.kept, -p.accuracy)):
+    for point in sorted(report.points(rows), key=lambda p: (-p.kept, -p.accuracy)):
         kept = round(point.kept * rows[0].tokens)
         style = "bold" if point.pruner == "grip" else None
         cells = (f"{kept}", f"{100 * point.kept:.0f} %", f"{100 * point.accuracy:.1f} %", f"{1000 * point.seconds:.1f}")
@@ -74,7 +74,7 @@ def main(demo: Demo) -> None:
     budgets = [Budget.parse(budget) for budget in BUDGETS]
     rows = evaluate(vlm, chosen, benchmarks.composed(), budgets, rows_path, split=demo.split, limit=demo.items)
     print_table(console, rows)
-    pareto.write([rows_path], demo.out / "frontier.png", demo.out / "table.md")
+    report.write([rows_path], demo.out / "frontier.png", demo.out / "table.md")
     draw.save(sheet(vlm, demo.split), demo.out / "sheet.png")
     console.print(f"frontier  {demo.out / 'frontier.png'}\nsheet     {demo.out / 'sheet.png'}\nrows      {rows_path}")
 

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from grip_vlm import pareto
+from grip_vlm import report
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
     results = ROOT / "results"
-    pareto.write([results / "demo-rows.jsonl"], results / "frontier.png", results / "table.md")
+    report.write([results / "demo-rows.jsonl"], results / "frontier.png", results / "table.md")
     for name in ("compare", "variants"):
-        rows = pareto.read_rows([results / f"{name}.jsonl.gz"])
-        pareto.report(pareto.measure(rows, timed=False), results / name)
+        rows = report.read_rows([results / f"{name}.jsonl.gz"])
+        report.report(report.measure(rows, timed=False), results / name)
         print(f"{results / name / 'report.md'}")
 
 

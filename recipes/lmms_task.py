@@ -6,7 +6,7 @@ from pathlib import Path
 
 import datasets
 
-from grip_vlm.data import load_examples
+from grip_vlm.benchmarks.data import load_examples
 
 
 def write_task(folder: Path, items: int) -> None:

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grip_vlm import benchmarks, checkpoint, sequential
+from grip_vlm import benchmarks, checkpoint, policy
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import State
-from grip_vlm.pruners._scored import Scored
+from grip_vlm.pruners.scored import Scored
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.vlms import FrozenVLM
 
@@ -44,12 +44,12 @@ def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
     finally:
         hook.remove()
     (hidden,) = held  # (B, N, d)
-    mask = sequential.pick(scores, k, scorer.config.one_pass)
+    mask = policy.pick(scores, k, scorer.config.one_pass)
 
     def over_kept(tokens: Tensor) -> Tensor:
         return (tokens * mask[..., None]).sum(1) / k[:, None]
 
-    value = sequential.discounted(scores)  # (B, N)
+    value = policy.discounted(scores)  # (B, N)
     centred = value - value.mean(1, keepdim=True)
     return {
         "hidden": torch.cat([hidden.mean(1), over_kept(hidden)], dim=1),

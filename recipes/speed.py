@@ -13,13 +13,13 @@ from pathlib import Path
 
 import tyro
 
-from grip_vlm import benchmarks, checkpoint, pareto, pruners, vlms
+from grip_vlm import benchmarks, checkpoint, pruners, report, vlms
 from grip_vlm.budget import Budget
+from grip_vlm.evaluation.latency import measure
 from grip_vlm.files import write_text
-from grip_vlm.latency import measure
-from grip_vlm.pareto.curves import cost_at
-from grip_vlm.pareto.measured import Point
 from grip_vlm.pruners import Pruner
+from grip_vlm.report.curves import cost_at
+from grip_vlm.report.measured import Point
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ SHARES = (0.95, 0.98)  # of the accuracy of the full model
 
 def main(speed: Speed) -> None:
     vlm = vlms.load(speed.vlm)
-    points = [point for point in pareto.points(pareto.read_rows(speed.rows)) if point.pruner != "blind"]
+    points = [point for point in report.points(report.read_rows(speed.rows)) if point.pruner != "blind"]
     full = next(point.accuracy for point in points if point.pruner == "full")
     curves = defaultdict(list)
     for point in points:

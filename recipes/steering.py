@@ -21,15 +21,15 @@ from typing import Any
 import tyro
 
 from grip_vlm import benchmarks, pruners, vlms
-from grip_vlm.benchmarks._exact import normalise
+from grip_vlm.benchmarks.exact import normalise
+from grip_vlm.benchmarks.scenes import Item
+from grip_vlm.benchmarks.scenes.compose import GRID
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import jobs
+from grip_vlm.evaluation.evaluate import jobs
+from grip_vlm.evaluation.rows import FIXED
 from grip_vlm.files import write_text
 from grip_vlm.mdp import Action
 from grip_vlm.pruners import Pruner
-from grip_vlm.rows import FIXED
-from grip_vlm.scenes import Item
-from grip_vlm.scenes.compose import GRID
 from grip_vlm.vlms import Encoded, FrozenVLM
 from probe import TASKS, probe_task
 from steering_report import report

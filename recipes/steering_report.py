@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from grip_vlm.pareto.statistics import interval, resampled
+from grip_vlm.report.statistics import interval, resampled
 
 PerItem = dict[str, float]
 Groups = dict[tuple[str, str], list[Any]]

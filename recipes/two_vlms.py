@@ -14,9 +14,9 @@ import tyro
 
 from compare import Compare, Field, encoder
 from grip_vlm import checkpoint, vlms
-from grip_vlm.bank import Bank, build_bank
-from grip_vlm.data import load_examples
-from grip_vlm.grpo import GRPOConfig, train
+from grip_vlm.benchmarks.data import load_examples
+from grip_vlm.training.bank import Bank, build_bank
+from grip_vlm.training.grpo import GRPOConfig, train
 
 
 @dataclass(frozen=True)

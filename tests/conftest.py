@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "tiny_l
 
 import build
 from grip_vlm import vlms
-from grip_vlm.data import load_examples
+from grip_vlm.benchmarks.data import load_examples
 
 
 @pytest.fixture(scope="session")

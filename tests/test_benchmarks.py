@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from grip_vlm import benchmarks
-from grip_vlm.bank import score
-from grip_vlm.benchmarks import Example
-from grip_vlm.benchmarks._exact import exact_match, normalise
-from grip_vlm.scenes import Item, Scene, compose
+from grip_vlm.benchmarks import Example, score
+from grip_vlm.benchmarks.exact import exact_match, normalise
+from grip_vlm.benchmarks.scenes import Item, Scene, compose
 
 NAMES = benchmarks.composed()
 PUBLISHED = [line.removesuffix(" (published)") for line in benchmarks.described() if not line.endswith(" (composed)")]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from grip_vlm import checkpoint, sequential, training
-from grip_vlm.bank import build_bank
-from grip_vlm.grpo import GRPOConfig
+from grip_vlm import checkpoint, policy
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.training import Run
-from grip_vlm.warmup import WarmupConfig, warmup
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.grpo import GRPOConfig
+from grip_vlm.training.run import Run
+from grip_vlm.training.warmup import WarmupConfig, warmup
 
 FEW = {"examples": 4, "dev_examples": 1, "steps": 4, "batch": 2, "dev_every": 1, "save_every": 1}
 KILL = None
@@ -98,7 +98,7 @@ def test_a_step_that_is_not_finite_says_so_and_moves_nothing(wrong, vlm, bank, s
 
 @pytest.mark.parametrize(("budget", "kept"), [("", {4, 10, 20}), ("0.05", {10})], ids=["all", "one"])
 def test_a_run_for_one_budget_is_scored_at_that_budget_alone(budget, kept, vlm, bank, scorer, tmp_path, monkeypatch):
-    asked, choose = set(), sequential.choose
+    asked, choose = set(), policy.choose
 
     def watched(scorer, state, k):
         asked.update(k.tolist())

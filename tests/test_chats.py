@@ -9,7 +9,7 @@ from test_families import calm
 
 from grip_vlm import pruners, vlms
 from grip_vlm.budget import Budget
-from grip_vlm.integrations.chats import Generation, Reply, reply
+from grip_vlm.serving.chats import Generation, Reply, reply
 
 FIVE = Generation.parse({"max_new_tokens": 5})
 FULL = pruners.load("full")

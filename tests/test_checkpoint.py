@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from grip_vlm import checkpoint, resume
+from grip_vlm import checkpoint
 from grip_vlm.checkpoint import Provenance
 from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.training import state
 
 
 @pytest.fixture
@@ -223,14 +224,14 @@ def tensors(module, optimizer):
 
 
 def load(folder, module, optimizer):
-    return resume.load_state(folder, {"module": module}, {"adamw": optimizer})
+    return state.load_state(folder, {"module": module}, {"adamw": optimizer})
 
 
 @pytest.fixture
 def saved(tmp_path):
     module, optimizer = run()
     step(module, optimizer)
-    resume.save_state(tmp_path / "state", {"module": module}, {"adamw": optimizer}, {"step": 3, "seconds": 0.1})
+    state.save_state(tmp_path / "state", {"module": module}, {"adamw": optimizer}, {"step": 3, "seconds": 0.1})
     return tmp_path / "state", module, optimizer
 
 
@@ -272,13 +273,13 @@ def test_no_file_of_a_state_is_a_pickle(saved):
 
 
 def test_a_folder_without_a_state_has_none(tmp_path):
-    assert not resume.has_state(tmp_path / "state")
+    assert not state.has_state(tmp_path / "state")
 
 
 def test_a_state_that_a_kill_left_aside_while_it_was_replaced_is_found(saved):
     folder, *before = saved
     os.replace(folder, folder.with_name(".state.old"))
-    assert resume.has_state(folder)
+    assert state.has_state(folder)
     after = run(seed=1)
     load(folder, *after)
     assert same(before, after)

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from grip_vlm import benchmarks, checkpoint, pruners, vlms
+from grip_vlm.benchmarks.scenes.pixels import digits
 from grip_vlm.cli import main
-from grip_vlm.pruners import random
-from grip_vlm.rows import read
-from grip_vlm.scenes.pixels import digits
+from grip_vlm.evaluation.rows import read
+from grip_vlm.pruners.methods import random
 
 
 @pytest.fixture(scope="module")

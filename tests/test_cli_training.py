@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from grip_vlm import warmup as stage_one
 from grip_vlm.cli import main
-from grip_vlm.training import Run
+from grip_vlm.training import warmup as stage_one
+from grip_vlm.training.run import Run
 
 
 @pytest.fixture(scope="module")

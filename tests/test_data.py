@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from grip_vlm import benchmarks
-from grip_vlm.data import load_examples, open_image
-from grip_vlm.training import RunConfig, banks
+from grip_vlm.benchmarks.data import load_examples, open_image
+from grip_vlm.training.run import RunConfig, banks
 
 
 def row(**changes):

@@ -5,13 +5,15 @@ import copy
 import pytest
 import torch
 
-from grip_vlm import grpo, grpo_ordered, grpo_sets, ppo, sequential
-from grip_vlm import warmup as stage_one
-from grip_vlm.bank import build_bank
-from grip_vlm.grpo import GRPOConfig, drawn_by
+from grip_vlm import policy
+from grip_vlm.rivals import tprl
 from grip_vlm.scorer import Scorer, ScorerConfig, Scores
-from grip_vlm.training import Run, schedule
-from grip_vlm.warmup import WarmupConfig, answer_attention, beyond_habit, imitation_loss, relaxed_loss, warmup
+from grip_vlm.training import grpo, grpo_sets
+from grip_vlm.training import warmup as stage_one
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.grpo import GRPOConfig, drawn_by
+from grip_vlm.training.run import Run, schedule
+from grip_vlm.training.warmup import WarmupConfig, answer_attention, beyond_habit, imitation_loss, relaxed_loss, warmup
 
 PLANTED = 100
 FEW = {"examples": 4, "dev_examples": 1, "steps": 6, "batch": 4, "dev_every": 99, "save_every": 99, "rate": 0.02}
@@ -62,7 +64,7 @@ def test_ppo_makes_a_token_that_is_paid_for_more_important_than_the_others(
 ):
     monkeypatch.setattr(ppo, "group_reward", lambda vlm, batch, mask, exact_only: pays(mask))
     before = lead(scorer, bank)
-    ppo.train(vlm, scorer, bank, dev, ppo.PPOConfig(out=tmp_path / "run", budget="20", **{**FEW, "batch": 16}))
+    tprl.train(vlm, scorer, bank, dev, tprl.PPOConfig(out=tmp_path / "run", budget="20", **{**FEW, "batch": 16}))
     assert lead(scorer, bank) > before + 0.5
 
 
@@ -86,7 +88,7 @@ def test_the_loss_of_a_relaxation_falls(kind, vlm, scorer, bank, dev, tmp_path, 
 
     @torch.no_grad()
     def loss(run):
-        scores = sequential.discounted(run.score(batch.encoded.state, k))
+        scores = policy.discounted(run.score(batch.encoded.state, k))
         return float(relaxed_loss(run, batch, scores, k, kind, 0.5, torch.Generator().manual_seed(0)))
 
     def watched(*given, **named):

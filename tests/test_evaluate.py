@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from grip_vlm import benchmarks, pruners
-from grip_vlm.benchmarks._exact import normalise
+from grip_vlm.benchmarks.exact import normalise
 from grip_vlm.budget import Budget
-from grip_vlm.evaluate import evaluate
-from grip_vlm.rows import read, repair
+from grip_vlm.evaluation.evaluate import evaluate
+from grip_vlm.evaluation.rows import read, repair
 
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),

@@ -8,12 +8,12 @@ import tiny
 import torch
 
 from grip_vlm import pruners, vlms
-from grip_vlm.bank import build_bank
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import Action
-from grip_vlm.rewards import teacher_forced
 from grip_vlm.sequence import follow_up
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.rewards import teacher_forced
 
 NAMES = tiny.names()
 VIDEO = [name for name in NAMES if tiny.load(name).video]
@@ -382,7 +382,7 @@ def test_a_model_without_the_argument_is_refused():
 
 
 def test_gates_open_are_the_whole_model_and_shut_are_removed_tokens(family):
-    from grip_vlm.relaxation import gated_attention
+    from grip_vlm.vlms.attention import gated_attention
 
     if family.name in RECURRENT | {"paligemma2"}:
         pytest.skip("recurrent layers ignore attention gates; gemma2 has eager attention only")

@@ -5,7 +5,8 @@ import os
 import pytest
 from torch import nn
 
-from grip_vlm import files, resume
+from grip_vlm import files
+from grip_vlm.training import state
 
 
 def cut_off_at(call, monkeypatch):
@@ -24,13 +25,13 @@ def cut_off_at(call, monkeypatch):
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_state_that_is_cut_off_while_it_is_replaced_leaves_the_one_before(call, tmp_path, monkeypatch):
     folder, module = tmp_path / "state", {"module": nn.Linear(2, 2)}
-    resume.save_state(folder, module, {}, {"step": 1})
+    state.save_state(folder, module, {}, {"step": 1})
     with monkeypatch.context() as patch:
         cut_off_at(call, patch)
         with pytest.raises(KeyboardInterrupt):
-            resume.save_state(folder, module, {}, {"step": 2})
-    assert resume.has_state(folder)
-    assert resume.load_state(folder, module, {}) == {"step": 1}
+            state.save_state(folder, module, {}, {"step": 2})
+    assert state.has_state(folder)
+    assert state.load_state(folder, module, {}) == {"step": 1}
 
 
 def test_a_file_that_is_cut_off_while_it_is_replaced_is_the_old_one(tmp_path, monkeypatch):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from grip_vlm import focus
-from grip_vlm.bank import Bank, Entry
 from grip_vlm.sequence import Sample
-from grip_vlm.training import RunConfig
+from grip_vlm.training import focus
+from grip_vlm.training.bank import Bank, Entry
+from grip_vlm.training.run import RunConfig
 
 CONFIG = RunConfig(out=Path("unused"), low=0.02, high=0.32)
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from grip_vlm import sequential
-from grip_vlm.advantage import group_advantage
-from grip_vlm.exploration import steer
-from grip_vlm.grpo import CLIP_HIGH, CLIP_LOW, GRPOConfig, clipped_loss
+from grip_vlm import policy
 from grip_vlm.scorer import Scores
+from grip_vlm.training.advantage import group_advantage
+from grip_vlm.training.grpo import CLIP_HIGH, CLIP_LOW, GRPOConfig, clipped_loss, steer
 
 # ---- advantages ------------------------------------------------------------------------------------------------------
 
@@ -101,17 +100,17 @@ def test_two_things_in_many_copies_are_learned_to_be_kept_once_each(seed):
     for _ in range(80):
         scores = Scores(*leaves, keys)
         with torch.no_grad():
-            order = sequential.sample(scores, k, 8, 1.0, generator)
-            old = sequential.log_prob(scores, order, k, 1.0)
-            mask = sequential.kept(order, k, 12)
+            order = policy.sample(scores, k, 8, 1.0, generator)
+            old = policy.log_prob(scores, order, k, 1.0)
+            mask = policy.kept(order, k, 12)
             reward = (mask[..., :6].any(2) & mask[..., 6:].any(2)).float()  # (1, 8)
             advantage = group_advantage(reward, k, torch.tensor([12]), scale)
         for _ in range(2):
-            now = sequential.log_prob(Scores(*leaves, keys), order, k, 1.0)
+            now = policy.log_prob(Scores(*leaves, keys), order, k, 1.0)
             optimizer.zero_grad()
             clipped_loss(now - old, advantage, k)[0].backward()
             optimizer.step()
-    kept = sequential.greedy(Scores(*leaves, keys), k)[0]
+    kept = policy.greedy(Scores(*leaves, keys), k)[0]
     assert kept[:6].sum() == kept[6:].sum() == 1
     assert float(leaves[1].detach().mean()) > 1
 

@@ -6,9 +6,10 @@ from itertools import combinations, pairwise
 import pytest
 import torch
 
-from grip_vlm import policy
-from grip_vlm.advantage import group_advantage
-from grip_vlm.grpo_sets import (
+from grip_vlm import subsets
+from grip_vlm.training import gibbs
+from grip_vlm.training.advantage import group_advantage
+from grip_vlm.training.grpo_sets import (
     CLIP_HIGH,
     CLIP_LOW,
     anchor_gradient,
@@ -25,7 +26,7 @@ def random_scores(*shape, scale=1.0, seed=0):
 
 
 def law_of(scores, k=K):
-    return policy.gibbs(scores, torch.full((len(scores),), k))
+    return gibbs.gibbs(scores, torch.full((len(scores),), k))
 
 
 def every_subset(n=N, k=K):
@@ -49,7 +50,7 @@ def finite_differences(function, scores, step=1e-6):
 def test_exploration_begins_in_the_middle_of_its_first_band_whatever_the_scale_of_the_scores(scale):
     scores, k = random_scores(4, 50, scale=scale), torch.tensor([2, 4, 8, 16])
     tau = math.exp(first_temperature(scores, k))
-    assert float((policy.gibbs(scores / tau, k).spread / k).mean()) == pytest.approx(0.375, abs=0.01)
+    assert float((gibbs.gibbs(scores / tau, k).spread / k).mean()) == pytest.approx(0.375, abs=0.01)
 
 
 # ---- the gradient ----------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ def test_on_a_reused_group_it_is_the_gradient_of_the_weighted_objective():
     advantage = torch.tensor([[1.2, -0.4, -0.8]], dtype=torch.float64)
 
     def loss(s):
-        log_ratio = policy.log_prob(law_of(s), picked) - policy.log_prob(old, picked)
+        log_ratio = gibbs.log_prob(law_of(s), picked) - gibbs.log_prob(old, picked)
         return -(torch.exp(log_ratio / old.spread.sqrt()) * advantage).mean()
 
     found, clipped = gibbs_gradient(law_of(scores), old, picked, advantage)
@@ -135,7 +136,7 @@ def test_following_the_anchor_alone_returns_to_it():
     distances = []
     for _ in range(60):
         law = law_of(scores, 8)
-        distances.append(float(policy.kl(law, reference)))
+        distances.append(float(gibbs.kl(law, reference)))
         scores = scores - 5 * anchor_gradient(law, reference)
     assert all(after < before for before, after in pairwise(distances))
     assert distances[-1] < 0.05 * distances[0]
@@ -146,16 +147,16 @@ def test_the_spread_of_the_normalised_ratio_is_the_same_for_every_budget():
     moved = scores + random_scores(1, 576, scale=0.05, seed=1)
     for k in (6, 48, 192):
         old, new = law_of(scores, k), law_of(moved, k)
-        mask = policy.sample(old, 150, torch.Generator().manual_seed(0))
-        log_ratio = (policy.log_prob(new, mask) - policy.log_prob(old, mask)) / old.spread.sqrt()
+        mask = gibbs.sample(old, 150, torch.Generator().manual_seed(0))
+        log_ratio = (gibbs.log_prob(new, mask) - gibbs.log_prob(old, mask)) / old.spread.sqrt()
         assert 0.04 < float(log_ratio.std()) < 0.06
 
 
 def test_padding_and_tokens_that_are_all_kept_get_no_gradient():
     scores = torch.cat([random_scores(2, 5), torch.tensor([[0.3, -torch.inf], [-torch.inf, -torch.inf]])], dim=1)
     k = torch.tensor([2, 5])
-    law, anchor = policy.gibbs(scores, k), policy.gibbs(2 * scores, k)
-    mask = policy.sample(law, 4, torch.Generator().manual_seed(0))
+    law, anchor = gibbs.gibbs(scores, k), gibbs.gibbs(2 * scores, k)
+    mask = gibbs.sample(law, 4, torch.Generator().manual_seed(0))
     found, _ = gibbs_gradient(law, law, mask, random_scores(2, 4, seed=1))
     for gradient in (found, anchor_gradient(law, anchor)):
         assert torch.isfinite(gradient).all()
@@ -189,10 +190,10 @@ def test_a_planted_token_is_found(seed):
     anchor = law_of(theta, 2)
     for _ in range(60):
         old = law_of(theta, 2)
-        mask = policy.sample(old, 8, generator)
+        mask = gibbs.sample(old, 8, generator)
         advantage = group_advantage(mask[..., 3].float(), k, counts, scale)
         for _ in range(2):
             law = law_of(theta, 2)
             theta = theta - 0.3 * (gibbs_gradient(law, old, mask, advantage)[0] + 0.01 * anchor_gradient(law, anchor))
-    assert policy.greedy(theta, k)[0, 3]
+    assert subsets.top_k(theta, k)[0, 3]
     assert float(law_of(theta, 2).inclusion[0, 3]) > 0.9

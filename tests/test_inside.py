@@ -9,9 +9,10 @@ from test_families import CLOSE, batch_of, calm, left_on, load, longer_types
 from torch import nn
 
 from grip_vlm import vlms
-from grip_vlm.inside import Schedule, attention_received, leaving
-from grip_vlm.mdp import Action
+from grip_vlm.mdp import Action, Schedule
 from grip_vlm.sequence import follow_up
+from grip_vlm.vlms.attention import attention_received
+from grip_vlm.vlms.inside import leaving
 
 WHY_NOT = {
     "aya_vision": "sliding_attention",

@@ -8,13 +8,14 @@ import torch
 from test_families import batch_of, load
 from test_inside import CLOSE, columns, last_token, masked_keys, recomputed, run
 
-from grip_vlm import evaluate, pruners, vlms
+from grip_vlm import pruners, vlms
 from grip_vlm.budget import Budget
-from grip_vlm.inside import Schedule, leaving
-from grip_vlm.mdp import State
-from grip_vlm.pruners._inside import mean
-from grip_vlm.pruners.sparsevlm import raters
-from grip_vlm.pruners.vscan import both, merged
+from grip_vlm.evaluation import evaluate
+from grip_vlm.mdp import Schedule, State
+from grip_vlm.pruners.inside import mean
+from grip_vlm.pruners.methods.sparsevlm import raters
+from grip_vlm.pruners.methods.vscan import both, merged
+from grip_vlm.vlms.inside import leaving
 
 NAMES = ["fastv", "pyramiddrop", "sparsevlm", "vscan"]
 K = [60, 98, 150, 196]  # one budget per sample of 196 tokens

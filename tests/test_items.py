@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Published
-from grip_vlm.items import open_items
+from grip_vlm.benchmarks.items import open_items
 
 NAMES = [name for name in benchmarks.names() if isinstance(benchmarks.load(name), Published)]
 

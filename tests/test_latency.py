@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from grip_vlm import evaluate, latency, pruners
+from grip_vlm import pruners
 from grip_vlm.budget import Budget
-from grip_vlm.cost import answer_flops, count, llava_cost
-from grip_vlm.latency import measure
-from grip_vlm.pruners import random
+from grip_vlm.evaluation import evaluate, latency
+from grip_vlm.evaluation.cost import answer_flops, count, llava_cost
+from grip_vlm.evaluation.latency import measure
+from grip_vlm.pruners.methods import random
 from grip_vlm.scorer import Scorer, ScorerConfig
 
 

@@ -16,7 +16,7 @@ from lmms_eval.models import get_model
 from lmms_eval.tasks import TaskManager
 
 from grip_vlm import pruners, vlms
-from grip_vlm.data import load_examples
+from grip_vlm.benchmarks.data import load_examples
 
 ARGUMENTS = "pretrained=tiny-llava,pruner=grip,scorer=tiny-llava,budget=10%,dtype=float32"
 ITEMS = 12

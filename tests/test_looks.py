@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from grip_vlm import vlms
-from grip_vlm.bank import build_bank
-from grip_vlm.relaxation import gated_attention
-from grip_vlm.warmup import answer_attention, beyond_habit, eager_attention
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.warmup import answer_attention, beyond_habit
+from grip_vlm.vlms.attention import eager_attention, gated_attention
 
 
 @pytest.fixture(scope="module")

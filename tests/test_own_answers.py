@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from grip_vlm import vlms
-from grip_vlm.bank import build_bank
 from grip_vlm.mdp import Action
-from grip_vlm.rewards import group_reward, teacher_forced
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.rewards import group_reward, teacher_forced
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from itertools import permutations
 import pytest
 import torch
 
-from grip_vlm import plackett_luce
-from grip_vlm.advantage import clipped_gain
-from grip_vlm.grpo_ordered import leaving
+from grip_vlm.rivals import plackett_luce
+from grip_vlm.rivals.grip_like import leaving
+from grip_vlm.training.advantage import clipped_gain
 
 ORDERS = torch.tensor(list(permutations(range(5), 3)))  # (60, 3)
 

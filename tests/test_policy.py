@@ -6,7 +6,8 @@ from itertools import combinations, pairwise
 import pytest
 import torch
 
-from grip_vlm import policy
+from grip_vlm import subsets
+from grip_vlm.training import gibbs
 
 
 def random_scores(*shape, scale=1.5, seed=0):
@@ -25,7 +26,7 @@ def enumerated(scores, k):
 
 
 def law_of(scores, k):
-    return policy.gibbs(scores[None], torch.tensor([k]))
+    return gibbs.gibbs(scores[None], torch.tensor([k]))
 
 
 SMALL = [(1, 1), (4, 1), (6, 3), (9, 4), (9, 8), (5, 5)]
@@ -39,7 +40,7 @@ small = pytest.mark.parametrize(("n", "k"), SMALL)
 def test_log_prob_is_the_enumerated_one_and_sums_to_one(n, k):
     scores = random_scores(n)
     masks, probabilities = enumerated(scores, k)
-    found = policy.log_prob(law_of(scores, k), masks[None])[0]
+    found = gibbs.log_prob(law_of(scores, k), masks[None])[0]
     torch.testing.assert_close(found.exp(), probabilities, atol=1e-9, rtol=0)
     assert float(found.exp().sum()) == pytest.approx(1, abs=1e-9)
 
@@ -56,7 +57,7 @@ def test_entropy_is_the_enumerated_one(n, k):
     scores = random_scores(n)
     _, probabilities = enumerated(scores, k)
     expected = -float((probabilities * probabilities.log()).sum())
-    assert float(policy.entropy(law_of(scores, k))) == pytest.approx(expected, abs=1e-9)
+    assert float(gibbs.entropy(law_of(scores, k))) == pytest.approx(expected, abs=1e-9)
 
 
 @small
@@ -64,13 +65,13 @@ def test_kl_is_the_enumerated_one(n, k):
     scores, reference = random_scores(n), random_scores(n, seed=1)
     _, p = enumerated(scores, k)
     _, q = enumerated(reference, k)
-    found = policy.kl(law_of(scores, k), law_of(reference, k))
+    found = gibbs.kl(law_of(scores, k), law_of(reference, k))
     assert float(found) == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-9)
 
 
 def test_kl_to_itself_is_zero_whatever_is_added_to_all_scores():
     scores = random_scores(300)
-    assert float(policy.kl(law_of(scores + 5, 40), law_of(scores - 7, 40))) == pytest.approx(0, abs=1e-9)
+    assert float(gibbs.kl(law_of(scores + 5, 40), law_of(scores - 7, 40))) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_gradient_of_log_prob_is_the_subset_minus_the_inclusion():
@@ -78,9 +79,9 @@ def test_the_gradient_of_log_prob_is_the_subset_minus_the_inclusion():
     scores = random_scores(n)
     mask = every_subset(n, k)[None, 17:18]
     nudge = step * torch.eye(n, dtype=torch.float64)
-    up, down = (policy.gibbs(scores + sign * nudge, torch.full((n,), k)) for sign in (1, -1))
+    up, down = (gibbs.gibbs(scores + sign * nudge, torch.full((n,), k)) for sign in (1, -1))
     each = mask.expand(n, 1, n)
-    gradient = (policy.log_prob(up, each) - policy.log_prob(down, each))[:, 0] / (2 * step)
+    gradient = (gibbs.log_prob(up, each) - gibbs.log_prob(down, each))[:, 0] / (2 * step)
     torch.testing.assert_close(gradient, mask[0, 0].double() - law_of(scores, k).inclusion[0], atol=1e-7, rtol=0)
 
 
@@ -96,12 +97,12 @@ def test_covariance_times_is_close_to_the_enumerated_covariance():
     masks, probabilities = enumerated(scores, 6)
     centred = masks.double() - probabilities @ masks.double()
     exact = (centred.T * probabilities) @ centred @ x[0]
-    found = policy.covariance_times(law_of(scores, 6), x)[0]
+    found = gibbs.covariance_times(law_of(scores, 6), x)[0]
     assert float((found - exact).norm() / exact.norm()) < 0.12
 
 
 def test_adding_a_constant_has_no_covariance_with_the_choice():
-    found = policy.covariance_times(law_of(random_scores(50), 9), torch.full((1, 50), 3.0, dtype=torch.float64))
+    found = gibbs.covariance_times(law_of(random_scores(50), 9), torch.full((1, 50), 3.0, dtype=torch.float64))
     assert float(found.abs().max()) < 1e-12
 
 
@@ -113,9 +114,9 @@ def test_adding_a_constant_has_no_covariance_with_the_choice():
 def test_the_saddlepoint_is_as_close_as_its_documentation_says(k, scale):
     p = law_of(random_scores(576, scale=scale), k).tilted
     d = (p * (1 - p)).sum(1)
-    assert float(d) > policy.SADDLE_FROM
-    quick_pmf, quick_inclusion = policy._saddlepoint(p, d)
-    exact_pmf, exact_inclusion = policy._fourier(p, torch.tensor([k]))
+    assert float(d) > gibbs.SADDLE_FROM
+    quick_pmf, quick_inclusion = gibbs._saddlepoint(p, d)
+    exact_pmf, exact_inclusion = gibbs._fourier(p, torch.tensor([k]))
     assert float((quick_pmf - exact_pmf).abs()) < 5e-5
     assert float((quick_inclusion - exact_inclusion).abs().max()) < 2e-4
 
@@ -124,7 +125,7 @@ def test_the_saddlepoint_is_as_close_as_documented_where_it_takes_over():
     # Many tokens, few kept: the skewest law there is at this variance.
     scores = torch.zeros(4096, dtype=torch.float64)
     law = law_of(scores, 9)
-    assert float((law.tilted * (1 - law.tilted)).sum()) > policy.SADDLE_FROM
+    assert float((law.tilted * (1 - law.tilted)).sum()) > gibbs.SADDLE_FROM
     expected = math.lgamma(4097) - math.lgamma(10) - math.lgamma(4088)
     assert float(law.log_z) == pytest.approx(expected, abs=5e-5)
 
@@ -146,14 +147,14 @@ def test_inclusion_sums_to_k_on_both_ways():
 def test_every_draw_has_exactly_its_size():
     scores = random_scores(4, 200)
     k = torch.tensor([1, 17, 100, 200])
-    drawn = policy.sample(policy.gibbs(scores, k), 16, torch.Generator().manual_seed(0))
+    drawn = gibbs.sample(gibbs.gibbs(scores, k), 16, torch.Generator().manual_seed(0))
     assert torch.equal(drawn.sum(-1), k[:, None].expand(4, 16))
 
 
 def test_draws_follow_the_enumerated_probabilities():
     scores, draws = random_scores(7), 7000
     masks, probabilities = enumerated(scores, 3)  # 35 subsets
-    drawn = policy.sample(law_of(scores, 3), draws, torch.Generator().manual_seed(0))[0]
+    drawn = gibbs.sample(law_of(scores, 3), draws, torch.Generator().manual_seed(0))[0]
     counts = (drawn[:, None] == masks).all(-1).sum(0)
     statistic = float(((counts - draws * probabilities) ** 2 / (draws * probabilities)).sum())
     assert int(counts.sum()) == draws
@@ -162,7 +163,7 @@ def test_draws_follow_the_enumerated_probabilities():
 
 def test_the_same_seed_draws_the_same_subsets():
     law = law_of(random_scores(60), 9)
-    first, again, other = (policy.sample(law, 8, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    first, again, other = (gibbs.sample(law, 8, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -170,18 +171,18 @@ def test_the_same_seed_draws_the_same_subsets():
 def test_the_mode_is_the_most_probable_subset():
     scores = random_scores(9)
     masks, probabilities = enumerated(scores, 4)
-    assert torch.equal(policy.greedy(scores[None], torch.tensor([4]))[0], masks[probabilities.argmax()])
+    assert torch.equal(subsets.top_k(scores[None], torch.tensor([4]))[0], masks[probabilities.argmax()])
 
 
 def test_ties_go_to_the_lower_index():
     scores = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
-    chosen = policy.greedy(scores, torch.tensor([2, 3]))
+    chosen = subsets.top_k(scores, torch.tensor([2, 3]))
     assert chosen.int().tolist() == [[0, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
 
 
 def test_greedy_subsets_of_growing_budgets_are_nested():
     scores = random_scores(1, 30)
-    chosen = [policy.greedy(scores, torch.tensor([k])) for k in range(1, 31)]
+    chosen = [subsets.top_k(scores, torch.tensor([k])) for k in range(1, 31)]
     assert all(bool((small <= large).all()) for small, large in pairwise(chosen))
 
 
@@ -195,9 +196,9 @@ def padded(scores, width):
 def test_padding_is_never_drawn_and_never_greedy():
     scores = torch.stack([padded(random_scores(6), 9), padded(random_scores(9), 9)])
     k = torch.tensor([5, 5])
-    drawn = policy.sample(policy.gibbs(scores, k), 200, torch.Generator().manual_seed(0))
+    drawn = gibbs.sample(gibbs.gibbs(scores, k), 200, torch.Generator().manual_seed(0))
     assert not drawn[0, :, 6:].any()
-    assert not policy.greedy(scores, k)[0, 6:].any()
+    assert not subsets.top_k(scores, k)[0, 6:].any()
 
 
 @pytest.mark.parametrize(("n", "k"), [(7, 3), (300, 60)])
@@ -205,19 +206,19 @@ def test_a_padded_row_equals_an_unpadded_one(n, k):
     scores, reference = random_scores(n), random_scores(n, seed=1)
     plain, wide = law_of(scores, k), law_of(padded(scores, n + 5), k)
     plain_reference, wide_reference = law_of(reference, k), law_of(padded(reference, n + 5), k)
-    mask = policy.sample(plain, 4, torch.Generator().manual_seed(0))
+    mask = gibbs.sample(plain, 4, torch.Generator().manual_seed(0))
     wide_mask = torch.cat([mask, torch.zeros(1, 4, 5, dtype=torch.bool)], dim=2)
     torch.testing.assert_close(wide.inclusion[:, :n], plain.inclusion, atol=1e-10, rtol=0)
     assert not wide.inclusion[:, n:].any()
-    torch.testing.assert_close(policy.log_prob(wide, wide_mask), policy.log_prob(plain, mask))
-    torch.testing.assert_close(policy.entropy(wide), policy.entropy(plain))
-    torch.testing.assert_close(policy.kl(wide, wide_reference), policy.kl(plain, plain_reference))
+    torch.testing.assert_close(gibbs.log_prob(wide, wide_mask), gibbs.log_prob(plain, mask))
+    torch.testing.assert_close(gibbs.entropy(wide), gibbs.entropy(plain))
+    torch.testing.assert_close(gibbs.kl(wide, wide_reference), gibbs.kl(plain, plain_reference))
 
 
 def test_a_batch_of_different_budgets_equals_single_runs():
     scores = random_scores(4, 400)
     k = torch.tensor([1, 3, 120, 400])  # both ways to the normaliser, and all tokens kept
-    together = policy.gibbs(scores, k)
+    together = gibbs.gibbs(scores, k)
     for row in range(4):
         alone = law_of(scores[row], int(k[row]))
         torch.testing.assert_close(together.log_z[row], alone.log_z[0], atol=1e-9, rtol=0)
@@ -226,13 +227,13 @@ def test_a_batch_of_different_budgets_equals_single_runs():
 
 def test_keeping_all_leaves_one_subset_that_is_certain():
     law = law_of(random_scores(6), 6)
-    assert policy.sample(law, 3).all()
-    assert float(policy.log_prob(law, torch.ones(1, 1, 6, dtype=torch.bool))) == pytest.approx(0, abs=1e-12)
-    assert float(policy.entropy(law)) == pytest.approx(0, abs=1e-12)
+    assert gibbs.sample(law, 3).all()
+    assert float(gibbs.log_prob(law, torch.ones(1, 1, 6, dtype=torch.bool))) == pytest.approx(0, abs=1e-12)
+    assert float(gibbs.entropy(law)) == pytest.approx(0, abs=1e-12)
     assert float(law.spread) == 0
 
 
-calls = pytest.mark.parametrize("call", [policy.gibbs, policy.greedy, policy.soft_top_k])
+calls = pytest.mark.parametrize("call", [gibbs.gibbs, subsets.top_k, gibbs.soft_top_k])
 
 
 @calls
@@ -250,11 +251,11 @@ def test_a_budget_that_the_tokens_cannot_meet_is_refused(call, k):
 
 def test_scores_that_differ_by_thousands_stay_finite():
     scores, k = random_scores(3, 60, scale=1e3), torch.tensor([1, 20, 59])
-    law, reference = policy.gibbs(scores, k), policy.gibbs(-scores, k)
-    mask = policy.sample(law, 4, torch.Generator().manual_seed(0))
-    for value in (law.log_z, law.inclusion, policy.entropy(law), policy.log_prob(law, mask), policy.kl(law, reference)):
+    law, reference = gibbs.gibbs(scores, k), gibbs.gibbs(-scores, k)
+    mask = gibbs.sample(law, 4, torch.Generator().manual_seed(0))
+    for value in (law.log_z, law.inclusion, gibbs.entropy(law), gibbs.log_prob(law, mask), gibbs.kl(law, reference)):
         assert torch.isfinite(value).all()
-    assert torch.equal(mask, policy.greedy(scores, k)[:, None].expand_as(mask))
+    assert torch.equal(mask, subsets.top_k(scores, k)[:, None].expand_as(mask))
 
 
 # ---- the relaxation's gate -------------------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ def test_scores_that_differ_by_thousands_stay_finite():
 def test_soft_top_k_opens_gates_that_sum_to_k():
     scores = torch.stack([padded(random_scores(20), 30), random_scores(30), random_scores(30, scale=50.0)])
     k = torch.tensor([6, 11, 30])
-    gates = policy.soft_top_k(scores, k).exp()
+    gates = gibbs.soft_top_k(scores, k).exp()
     torch.testing.assert_close(gates.sum(1), k.double(), atol=1e-9, rtol=0)
     assert not gates[0, 20:].any()
 
@@ -271,15 +272,15 @@ def test_soft_top_k_opens_gates_that_sum_to_k():
 def test_the_gradient_of_soft_top_k_includes_the_shift_that_keeps_the_sum():
     n, k, step = 9, torch.tensor([4]), 1e-6
     scores, weight = random_scores(1, n).requires_grad_(), random_scores(n, seed=1)
-    (policy.soft_top_k(scores, k) * weight).sum().backward()
+    (gibbs.soft_top_k(scores, k) * weight).sum().backward()
     nudge = step * torch.eye(n, dtype=torch.float64)
-    up, down = (policy.soft_top_k(scores.detach() + sign * nudge, k.expand(n)) @ weight for sign in (1, -1))
+    up, down = (gibbs.soft_top_k(scores.detach() + sign * nudge, k.expand(n)) @ weight for sign in (1, -1))
     torch.testing.assert_close(scores.grad[0], (up - down) / (2 * step), atol=1e-7, rtol=0)
 
 
 def test_padding_and_full_rows_have_finite_gradients():
     scores = torch.stack([padded(random_scores(5), 7), random_scores(7)]).requires_grad_()
-    gates = policy.soft_top_k(scores, torch.tensor([2, 7]))
+    gates = gibbs.soft_top_k(scores, torch.tensor([2, 7]))
     gates.masked_fill(~torch.isfinite(scores), 0.0).sum().backward()
     assert torch.isfinite(scores.grad).all()
     assert not scores.grad[0, 5:].any()

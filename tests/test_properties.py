@@ -16,10 +16,10 @@ from transformers import LlavaConfig
 
 from grip_vlm import vlms
 from grip_vlm.mdp import Action
-from grip_vlm.policy import greedy
-from grip_vlm.pruners._pruner import BasePruner
+from grip_vlm.pruners.base import BasePruner
 from grip_vlm.sequence import Sample, collate, follow_up, prune_sequence
-from grip_vlm.vlms._encode import Encoder
+from grip_vlm.subsets import top_k
+from grip_vlm.vlms.encode import Encoder
 
 PAD = -7
 CONFIG = LlavaConfig()
@@ -275,7 +275,7 @@ class ByCount(BasePruner):
         scores = torch.full(encoded.state.visual_mask.shape, -torch.inf)
         for row, count in enumerate(encoded.state.counts.tolist()):
             scores[row, :count] = torch.rand(count, generator=torch.Generator().manual_seed(count))
-        return Action(greedy(scores, k))
+        return Action(top_k(scores, k))
 
 
 @st.composite

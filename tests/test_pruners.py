@@ -9,12 +9,12 @@ import pytest
 import tiny
 import torch
 
-from grip_vlm import checkpoint, pruners, sequential, vlms
-from grip_vlm.pruners._inside import Inside
-from grip_vlm.pruners._scored import Scored
-from grip_vlm.pruners.uniform import grid, nearest
+from grip_vlm import checkpoint, policy, pruners, vlms
+from grip_vlm.pruners.inside import Inside
+from grip_vlm.pruners.methods.uniform import grid, nearest
+from grip_vlm.pruners.scored import Scored
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.vlms._places import square_places
+from grip_vlm.vlms.places import square_places
 
 CLASSES = {name: import_module(f"grip_vlm.pruners.{name}").Pruner for name in pruners.names()}
 BEFORE = [name for name in CLASSES if not issubclass(CLASSES[name], Inside)]  # the others: test_inside_pruners.py
@@ -230,7 +230,7 @@ def test_a_trained_method_keeps_what_its_scorer_chooses_one_token_after_another(
     k = torch.full((4,), 12)
     scores = checkpoint.load(scorer_dir, vlm)(batch.state, k)
     mask = pruners.load("grip", scorer=scorer_dir).select(vlm, batch, k).mask
-    assert torch.equal(mask, sequential.greedy(scores, k))
+    assert torch.equal(mask, policy.greedy(scores, k))
 
 
 @pytest.mark.parametrize("name", ["aya_vision", "gemma3", "internvl", "mistral3", "llava_next", "qwen2_vl"])

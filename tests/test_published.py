@@ -6,9 +6,9 @@ from math import isnan
 import pytest
 
 from grip_vlm import benchmarks
-from grip_vlm.benchmarks._evalai import normalise
-from grip_vlm.benchmarks.mme import CATEGORIES, said
-from grip_vlm.benchmarks.ocrbench import PARTS
+from grip_vlm.benchmarks.evalai import normalise
+from grip_vlm.benchmarks.tasks.mme import CATEGORIES, said
+from grip_vlm.benchmarks.tasks.ocrbench import PARTS
 
 SHORT = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."

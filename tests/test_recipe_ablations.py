@@ -10,10 +10,10 @@ import two_vlms
 from ablations import ABLATIONS, STAGES, TASKS, Ablated, Ablations
 from compare import PLAN, SHAPE, Compare, Field
 from grip_vlm import checkpoint
-from grip_vlm.bank import build_bank
-from grip_vlm.grpo import GRPOConfig
-from grip_vlm.rows import Row
-from grip_vlm.warmup import WarmupConfig
+from grip_vlm.evaluation.rows import Row
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.grpo import GRPOConfig
+from grip_vlm.training.warmup import WarmupConfig
 
 LINES = ABLATIONS | STAGES
 

@@ -12,9 +12,9 @@ import pytest
 
 from grip_vlm import benchmarks, cli, commands, pruners
 from grip_vlm.budget import Budget
-from grip_vlm.pruners._inside import Inside
-from grip_vlm.pruners._instruction import KNOWN
-from grip_vlm.pruners._scored import Scored
+from grip_vlm.pruners.inside import Inside
+from grip_vlm.pruners.scored import Scored
+from grip_vlm.vlms.early import KNOWN
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "recipes" / "published"

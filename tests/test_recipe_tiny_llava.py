@@ -7,8 +7,8 @@ import torch
 import lessons
 from build import grid_sines
 from grip_vlm.benchmarks import Question
-from grip_vlm.scenes import compose
-from grip_vlm.scenes.compose import LAYOUTS
+from grip_vlm.benchmarks.scenes import compose
+from grip_vlm.benchmarks.scenes.compose import LAYOUTS
 from muon import Muon, orthogonalise
 from packing import IGNORE, Packer, packed_logits
 from pool import _some, questions

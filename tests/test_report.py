@@ -6,13 +6,13 @@ import re
 import pytest
 from test_pareto import coins, rows, write
 
-from grip_vlm import pareto
-from grip_vlm.pareto import figures, tables, verdict
-from grip_vlm.pareto.comparisons import Comparison, comparisons
-from grip_vlm.pareto.interactive import page
-from grip_vlm.pareto.measured import FLOPS, TOKENS
-from grip_vlm.pareto.summaries import Estimate, summaries
-from grip_vlm.pareto.tables import Table
+from grip_vlm import report
+from grip_vlm.report import figures, tables, verdict
+from grip_vlm.report.comparisons import Comparison, comparisons
+from grip_vlm.report.interactive import page
+from grip_vlm.report.measured import FLOPS, TOKENS
+from grip_vlm.report.summaries import Estimate, summaries
+from grip_vlm.report.tables import Table
 
 
 def shares(right, n=200):
@@ -40,13 +40,13 @@ COUNTED = {name: {"0.02": 2e9, "0.1": 3e9, "0.5": 5e9} for name in ("grip", "nea
 
 @pytest.fixture(scope="module")
 def measured():
-    return pareto.measure(FIELD, COUNTED)
+    return report.measure(FIELD, COUNTED)
 
 
 @pytest.fixture(scope="module")
 def folder(measured, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    pareto.report(measured, folder)
+    report.report(measured, folder)
     return folder
 
 
@@ -84,19 +84,19 @@ def test_equal_accuracy_costs_what_lies_between_the_points(measured):
 
 def test_a_rival_at_the_same_accuracies_has_no_bjontegaard_difference():
     half = [*curve("grip", 0.3, 0.5, 0.9), *curve("dear", 0.3, 0.5, 0.9, seconds=0.02)]
-    (dear,) = [s for s in summaries(pareto.measure(half), TOKENS, "grip") if s.pruner == "dear"]
+    (dear,) = [s for s in summaries(report.measure(half), TOKENS, "grip") if s.pruner == "dear"]
     assert (dear.ours.value, dear.ours.low, dear.ours.high) == pytest.approx((0.0, 0.0, 0.0))
 
 
 def test_the_area_needs_all_budgets(measured):
-    single = pareto.measure([*FIELD, *rows("single", shares(0.8), "0.1", 20)])
+    single = report.measure([*FIELD, *rows("single", shares(0.8), "0.1", 20)])
     area = {one.pruner: tables.estimate(one.area, 100, ".1f") for one in summaries(single, TOKENS, "grip")}
     assert area["single"] == "-"
     assert area["grip"] != "-"
 
 
 def test_hypervolume_needs_full_and_blind():
-    alone = pareto.measure(curve("grip", 0.7, 0.9, 0.9))
+    alone = report.measure(curve("grip", 0.7, 0.9, 0.9))
     (one,) = summaries(alone, TOKENS, "grip")
     assert tables.estimate(one.hypervolume, 1, ".3f") == "-"
 
@@ -160,7 +160,7 @@ def test_the_page_loads_nothing_and_holds_every_point(measured):
 
 
 def test_a_name_cannot_end_the_pages_script():
-    text = page(pareto.measure(rows("</script>", {"one": coins(1)})), {}, "grip")
+    text = page(report.measure(rows("</script>", {"one": coins(1)})), {}, "grip")
     assert text.count("</script>") == 2
 
 
@@ -173,27 +173,27 @@ def test_names_keep_their_distance_their_order_and_the_picture():
 
 def test_ours_must_have_been_measured(measured, tmp_path):
     with pytest.raises(ValueError, match="no rows of 'gripp' to compare; measured were grip, near_it, random"):
-        pareto.report(measured, tmp_path, "gripp")
+        report.report(measured, tmp_path, "gripp")
 
 
 def test_a_computation_in_two_files_counts_once(tmp_path):
     some = rows("random", {"one": [1, 0]})
     one, two = write(tmp_path / "one.jsonl", some), write(tmp_path / "two.jsonl", some)
-    assert pareto.read_rows([one, two]) == some
+    assert report.read_rows([one, two]) == some
 
 
 def test_a_computation_with_two_results_is_refused(tmp_path):
     one = write(tmp_path / "one.jsonl", rows("random", {"one": [1, 0]}))
     two = write(tmp_path / "two.jsonl", rows("random", {"one": [1, 1]}))
     with pytest.raises(ValueError, match=r"two\.jsonl has another result for v random .*one/test/1"):
-        pareto.read_rows([one, two])
+        report.read_rows([one, two])
 
 
 def test_rows_of_several_vlms_are_refused(tmp_path):
     one = write(tmp_path / "one.jsonl", rows("random", {"one": [1, 0]}))
     two = write(tmp_path / "two.jsonl", rows("random", {"one": [1, 0]}, vlm="w"))
     with pytest.raises(ValueError, match=r"rows of several VLMs \(v, w\) do not go into one table"):
-        pareto.read_rows([one, two])
+        report.read_rows([one, two])
 
 
 @pytest.mark.parametrize(
@@ -204,9 +204,9 @@ def test_flops_must_be_counted_for_the_vlm_of_the_rows(tmp_path, text, message):
     path = write(tmp_path / "rows.jsonl", rows("random", {"one": [1]}))
     (tmp_path / "flops.json").write_text(text)
     with pytest.raises(ValueError, match=rf"{message}.*; `grip-vlm flops --vlm v --out .*` makes one"):
-        pareto.write([path], tmp_path / "out.png", flops=tmp_path / "flops.json")
+        report.write([path], tmp_path / "out.png", flops=tmp_path / "flops.json")
 
 
 def test_something_must_be_written(tmp_path):
     with pytest.raises(ValueError, match=r"give --out FIGURE\.png, --table TABLE\.md or --report FOLDER"):
-        pareto.write([tmp_path / "rows.jsonl"])
+        report.write([tmp_path / "rows.jsonl"])

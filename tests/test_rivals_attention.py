@@ -11,16 +11,16 @@ from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from grip_vlm import pruners, vlms
-from grip_vlm.pruners import holov, prumerge, prumerge_plus, ptp
-from grip_vlm.pruners._instruction import asked
-from grip_vlm.pruners._pruner import split, units_of
-from grip_vlm.pruners._steps import allot
-from grip_vlm.pruners._tower import look
-from grip_vlm.pruners.fopru_rank import significance
-from grip_vlm.pruners.fopru_row import rows
-from grip_vlm.pruners.scope import cover
-from grip_vlm.pruners.visionzip import zipped
-from grip_vlm.pruners.vispruner import halves
+from grip_vlm.pruners.base import split, units_of
+from grip_vlm.pruners.choosing import allot
+from grip_vlm.pruners.methods import holov, prumerge, prumerge_plus, ptp
+from grip_vlm.pruners.methods.fopru_rank import significance
+from grip_vlm.pruners.methods.fopru_row import rows
+from grip_vlm.pruners.methods.scope import cover
+from grip_vlm.pruners.methods.visionzip import zipped
+from grip_vlm.pruners.methods.vispruner import halves
+from grip_vlm.vlms.early import asked
+from grip_vlm.vlms.tower import look
 
 WITHOUT_CLS = ["fopru_rank", "fopru_row", "ptp", "visionzip"]
 WITH_CLS = ["cls_attention", "holov", "prumerge", "prumerge_plus", "scope", "vispruner"]

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from grip_vlm import pruners, vlms
 from grip_vlm.mdp import Action, State
-from grip_vlm.pruners._features import cosines, relevance
-from grip_vlm.pruners._instruction import early
-from grip_vlm.pruners._merging import merge
-from grip_vlm.pruners.cdpruner import RIDGE, greedy_map
-from grip_vlm.pruners.dart import least_duplicated
-from grip_vlm.pruners.divprune import farthest_first
-from grip_vlm.pruners.pumer import prune_and_merge
-from grip_vlm.pruners.svd_prune import leverage
+from grip_vlm.pruners.features import cosines, relevance
+from grip_vlm.pruners.merging import merge
+from grip_vlm.pruners.methods.cdpruner import RIDGE, greedy_map
+from grip_vlm.pruners.methods.dart import least_duplicated
+from grip_vlm.pruners.methods.divprune import farthest_first
+from grip_vlm.pruners.methods.pumer import prune_and_merge
+from grip_vlm.pruners.methods.svd_prune import leverage
 from grip_vlm.sequence import Prompt
-from grip_vlm.vlms._encode import Encoded
+from grip_vlm.vlms.early import early
+from grip_vlm.vlms.encode import Encoded
 
 FEATURES = ["cdpruner", "divprune", "pumer", "svd_prune", "tome"]
 

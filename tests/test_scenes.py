@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from grip_vlm.scenes import SPLITS, Item, compose
-from grip_vlm.scenes.compose import GRID, LAYOUTS, PATCH, SIZE
-from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
-from grip_vlm.scenes.pixels import digits
+from grip_vlm.benchmarks.scenes import SPLITS, Item, compose
+from grip_vlm.benchmarks.scenes.compose import GRID, LAYOUTS, PATCH, SIZE
+from grip_vlm.benchmarks.scenes.glyphs import COLOURS, LETTERS, SHAPES
+from grip_vlm.benchmarks.scenes.pixels import digits
 from pool import DENSE, FRAME, SHAFT, TIP, dense_labels
 
 

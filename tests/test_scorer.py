@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grip_vlm import sequential
+from grip_vlm import policy
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, ScorerConfig
 
@@ -72,7 +72,7 @@ def test_padding_has_a_score_that_is_never_chosen(scorer):
     scores = importance(scorer, state, 6)
     assert torch.isfinite(scores[0, :6]).all()
     assert (scores[0, 6:] == -torch.inf).all()
-    assert sequential.greedy(scorer(state, k_of(6)), k_of(6))[0].tolist() == [True] * 6 + [False] * 4
+    assert policy.greedy(scorer(state, k_of(6)), k_of(6))[0].tolist() == [True] * 6 + [False] * 4
 
 
 def test_a_padded_batch_equals_single_runs(scorer):
@@ -261,5 +261,5 @@ def test_the_top_k_of_a_scorer_are_not_one_thing_twice():
         torch.manual_seed(seed)
         scorer, state = Scorer(ScorerConfig(DIM, width=16)).eval(), a_state(n=8, seed=seed)
         state = replace(state, visual=state.visual[:, [0, 0, 0, 0, 1, 1, 1, 1]])
-        kept = sequential.greedy(scorer(state, k_of(2)), k_of(2))[0]
+        kept = policy.greedy(scorer(state, k_of(2)), k_of(2))[0]
         assert kept[:4].sum() == kept[4:].sum() == 1

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grip_vlm import plackett_luce, policy, sequential
+from grip_vlm import policy, subsets
 from grip_vlm.mdp import State
+from grip_vlm.rivals import plackett_luce
 from grip_vlm.scorer import Scorer, ScorerConfig, Scores
 
 ORDERS = torch.tensor(list(permutations(range(5), 3)))  # (60, 3)
@@ -46,7 +47,7 @@ def padded(scores, more):
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
 def test_each_step_is_a_softmax_over_the_tokens_left_less_what_they_repeat(temperature):
     scores = random_scores()
-    laws = sequential.step_laws(scores, ORDERS[None], temperature)
+    laws = policy.step_laws(scores, ORDERS[None], temperature)
     found = laws.gather(3, ORDERS[None, ..., None])[0, ..., 0]
     torch.testing.assert_close(found, torch.stack([by_hand(scores, o.tolist(), temperature) for o in ORDERS]))
 
@@ -54,22 +55,22 @@ def test_each_step_is_a_softmax_over_the_tokens_left_less_what_they_repeat(tempe
 def test_the_probabilities_of_all_ordered_draws_sum_to_one():
     scores = random_scores(2)
     orders, k = ORDERS.expand(2, 60, 3), k_of(3, 3)
-    total = sequential.log_prob(scores, orders, k, 1.0).exp().sum(1)
+    total = policy.log_prob(scores, orders, k, 1.0).exp().sum(1)
     torch.testing.assert_close(total, torch.ones(2, dtype=torch.float64))
 
 
 def test_draws_follow_the_probabilities_of_their_orders():
     scores, draws, k = random_scores(), 6000, k_of(3)
-    drawn = sequential.sample(scores, k, draws, 0.7, torch.Generator().manual_seed(0))[0]
+    drawn = policy.sample(scores, k, draws, 0.7, torch.Generator().manual_seed(0))[0]
     counts = (drawn[:, None] == ORDERS).all(-1).sum(0)
-    expected = draws * sequential.log_prob(scores, ORDERS[None], k, 0.7)[0].exp()
+    expected = draws * policy.log_prob(scores, ORDERS[None], k, 0.7)[0].exp()
     assert int(counts.sum()) == draws
     assert float(((counts - expected) ** 2 / expected).sum()) < 98.3  # 99.9 % quantile, 59 degrees of freedom
 
 
 def test_without_aversion_it_is_plackett_luce():
     scores = random_scores(aversion=0.0)
-    laws = sequential.step_laws(scores, ORDERS[None], 1.0)
+    laws = policy.step_laws(scores, ORDERS[None], 1.0)
     expected = plackett_luce.step_log_probs(scores.importance, ORDERS[None])
     torch.testing.assert_close(laws.gather(3, ORDERS[None, ..., None])[..., 0], expected)
 
@@ -78,20 +79,20 @@ def test_a_row_of_few_tokens_has_the_same_law_beside_one_that_draws_more_than_it
     short, long = random_scores(n=4, seed=3), random_scores(n=20, seed=4)
     batch = Scores(*(torch.cat(parts) for parts in zip(padded(short, 16), long, strict=True)))
     k = k_of(3, 7)
-    order = sequential.sample(batch, k, 64, 1.0, torch.Generator().manual_seed(0))
-    found = sequential.log_prob(batch, order, k, 1.0)[0]
-    torch.testing.assert_close(found, sequential.log_prob(short, order[:1, :, :3], k_of(3), 1.0)[0])
+    order = policy.sample(batch, k, 64, 1.0, torch.Generator().manual_seed(0))
+    found = policy.log_prob(batch, order, k, 1.0)[0]
+    torch.testing.assert_close(found, policy.log_prob(short, order[:1, :, :3], k_of(3), 1.0)[0])
     other = random_scores(n=4, seed=5)
     others = Scores(*(torch.cat(parts) for parts in zip(padded(other, 16), long, strict=True)))
-    away = sequential.divergence(batch, others, order, k)[0]
-    torch.testing.assert_close(away, sequential.divergence(short, other, order[:1, :, :3], k_of(3))[0])
+    away = policy.divergence(batch, others, order, k)[0]
+    torch.testing.assert_close(away, policy.divergence(short, other, order[:1, :, :3], k_of(3))[0])
 
 
 def test_scores_that_differ_by_thousands_have_finite_laws_and_gradients():
     scores = random_scores(1, 50)
     scores = scores._replace(importance=(1e3 * scores.importance).requires_grad_())
-    order = sequential.sample(scores, k_of(20), 4, 1.0, torch.Generator().manual_seed(0))
-    found = sequential.log_prob(scores, order, k_of(20), 1.0)
+    order = policy.sample(scores, k_of(20), 4, 1.0, torch.Generator().manual_seed(0))
+    found = policy.log_prob(scores, order, k_of(20), 1.0)
     found.sum().backward()
     assert torch.isfinite(found).all()
     assert torch.isfinite(scores.importance.grad).all()
@@ -103,7 +104,7 @@ def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and
     reward = torch.randn(60, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def log_probs(given):
-        return sequential.log_prob(given, ORDERS[None], k, 1.0)[0]
+        return policy.log_prob(given, ORDERS[None], k, 1.0)[0]
 
     leaves = Scores(*(part.clone().requires_grad_() for part in scores))
     (log_probs(scores).exp() * reward * log_probs(leaves)).sum().backward()
@@ -123,27 +124,27 @@ def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and
 def test_no_token_is_drawn_twice_and_padding_never():
     k = k_of(12, 7, 3)
     scores = padded(random_scores(3, 12), 4)
-    order = sequential.sample(scores, k, 16, 1.0, torch.Generator().manual_seed(0))
+    order = policy.sample(scores, k, 16, 1.0, torch.Generator().manual_seed(0))
     assert order.shape == (3, 16, 12)
-    mask = sequential.kept(order, k, 16)
+    mask = policy.kept(order, k, 16)
     assert torch.equal(mask.sum(2), k[:, None].expand(3, 16))
     assert not mask[..., 12:].any()
 
 
 def test_the_same_seed_draws_the_same_orders():
     scores = random_scores(2, 30)
-    one, two = (sequential.sample(scores, k_of(9, 4), 3, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (policy.sample(scores, k_of(9, 4), 3, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(one, two)
 
 
 def test_padding_and_other_budgets_in_the_batch_change_no_probability():
     scores, k = random_scores(20, 6), torch.arange(20) * 7 % 6 + 1
-    order = sequential.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
-    together = sequential.log_prob(padded(scores, 3), order, k, 1.0)
+    order = policy.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
+    together = policy.log_prob(padded(scores, 3), order, k, 1.0)
     for row in range(20):
         alone = Scores(*(part[row : row + 1] for part in scores))
         mine, few = order[row : row + 1, :, : int(k[row])], k[row : row + 1]
-        expected = sequential.log_prob(alone, mine, few, 1.0)
+        expected = policy.log_prob(alone, mine, few, 1.0)
         torch.testing.assert_close(together[row : row + 1], expected)
 
 
@@ -151,8 +152,8 @@ def test_steps_that_do_not_count_have_finite_gradients():
     scores = padded(random_scores(2, 3), 2)
     leaves = Scores(*(part.clone().requires_grad_() for part in scores))
     k = k_of(1, 3)
-    order = sequential.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
-    gains = sequential.log_prob(leaves, order, k, 1.0), sequential.divergence(scores, leaves, order, k)
+    order = policy.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
+    gains = policy.log_prob(leaves, order, k, 1.0), policy.divergence(scores, leaves, order, k)
     torch.cat(gains).sum().backward()
     assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
     assert not leaves.importance.grad[:, 3:].any()
@@ -160,15 +161,15 @@ def test_steps_that_do_not_count_have_finite_gradients():
 
 def test_the_mean_divergence_over_draws_is_that_of_the_two_policies():
     scores, other, k = random_scores(), random_scores(seed=3), k_of(3)
-    log_p, log_q = (sequential.log_prob(given, ORDERS[None], k, 1.0)[0] for given in (scores, other))
-    steps = sequential.divergence(scores, other, ORDERS[None], k)[0]
+    log_p, log_q = (policy.log_prob(given, ORDERS[None], k, 1.0)[0] for given in (scores, other))
+    steps = policy.divergence(scores, other, ORDERS[None], k)[0]
     torch.testing.assert_close((log_p.exp() * steps).sum(), (log_p.exp() * (log_p - log_q)).sum())
 
 
 def test_a_policy_does_not_diverge_from_itself():
     scores, k = random_scores(2, 20), k_of(5, 20)
-    order = sequential.sample(scores, k, 3, 1.0, torch.Generator().manual_seed(0))
-    assert not sequential.divergence(scores, scores, order, k).any()
+    order = policy.sample(scores, k, 3, 1.0, torch.Generator().manual_seed(0))
+    assert not policy.divergence(scores, scores, order, k).any()
 
 
 # ---- the greedy path -------------------------------------------------------------------------------------------------
@@ -179,48 +180,48 @@ def test_the_greedy_path_takes_the_best_token_at_every_step():
     for _ in range(5):
         left = [i for i in range(12) if i not in kept]
         kept.append(max(left, key=lambda token: float(by_hand(scores, [*kept, token])[-1])))
-    assert sequential.greedy(scores, k_of(5))[0].nonzero()[:, 0].tolist() == sorted(kept)
+    assert policy.greedy(scores, k_of(5))[0].nonzero()[:, 0].tolist() == sorted(kept)
 
 
 def test_the_greedy_path_is_where_cold_draws_end():
     scores, k = random_scores(2, 30, aversion=4.0), k_of(6, 11)
-    order = sequential.sample(scores, k, 1, 1e-4, torch.Generator().manual_seed(0))
-    assert torch.equal(sequential.kept(order, k, 30)[:, 0], sequential.greedy(scores, k))
+    order = policy.sample(scores, k, 1, 1e-4, torch.Generator().manual_seed(0))
+    assert torch.equal(policy.kept(order, k, 30)[:, 0], policy.greedy(scores, k))
 
 
 def test_two_things_in_four_copies_each_are_kept_once_each():
     keys = F.one_hot(torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1]]), 2).double()
     scores = Scores(torch.tensor([[4.0, 3.9, 3.8, 3.7, 2.0, 1.9, 1.8, 1.7]]), torch.full((1, 8), 4.0), keys.float())
-    assert sequential.greedy(scores, k_of(2))[0].tolist() == [True, False, False, False, True, False, False, False]
+    assert policy.greedy(scores, k_of(2))[0].tolist() == [True, False, False, False, True, False, False, False]
 
 
 def test_of_equal_tokens_the_first_is_kept():
     scores = Scores(torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4, 1))
-    assert sequential.greedy(scores, k_of(2))[0].tolist() == [True, True, False, False]
+    assert policy.greedy(scores, k_of(2))[0].tolist() == [True, True, False, False]
 
 
 def test_a_batch_of_different_budgets_and_lengths_equals_single_runs():
     one, two = random_scores(1, 9), random_scores(1, 14, seed=1)
     both = Scores(*(torch.cat(parts) for parts in zip(padded(one, 5), two, strict=True)))
     for k in ([3, 14], [9, 2], [9, 14], [1, 13]):
-        found = sequential.greedy(both, k_of(*k))
-        assert torch.equal(found[0, :9], sequential.greedy(one, k_of(k[0]))[0])
+        found = policy.greedy(both, k_of(*k))
+        assert torch.equal(found[0, :9], policy.greedy(one, k_of(k[0]))[0])
         assert not found[0, 9:].any()
-        assert torch.equal(found[1], sequential.greedy(two, k_of(k[1]))[0])
+        assert torch.equal(found[1], policy.greedy(two, k_of(k[1]))[0])
 
 
 def test_a_batch_with_too_many_pairs_is_taken_in_parts(monkeypatch):
     scores, k = random_scores(5, 20, aversion=4.0), k_of(3, 20, 1, 7, 12)
-    whole = sequential.greedy(scores, k)
+    whole = policy.greedy(scores, k)
     for pairs in (1, 2 * 20**2):
         monkeypatch.setattr(sequential, "PAIRS", pairs)
-        assert torch.equal(sequential.greedy(scores, k), whole)
+        assert torch.equal(policy.greedy(scores, k), whole)
 
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_a_budget_that_the_tokens_cannot_meet_is_refused(k):
     with pytest.raises(ValueError, match=r"k must be between 1 and the number of tokens; got k \[[06]\] for \[5\]"):
-        sequential.greedy(random_scores(), k_of(k))
+        policy.greedy(random_scores(), k_of(k))
 
 
 @pytest.mark.parametrize("part", Scores._fields)
@@ -228,7 +229,7 @@ def test_scores_that_are_not_a_number_are_refused(part):
     scores = random_scores()
     getattr(scores, part)[0, 2] = torch.nan
     with pytest.raises(ValueError, match=f"({part}|scores).* contain NaN"):
-        sequential.greedy(scores, k_of(2))
+        policy.greedy(scores, k_of(2))
 
 
 @pytest.mark.parametrize("one_pass", [False, True])
@@ -245,9 +246,9 @@ def test_a_scorer_chooses_by_the_way_its_configuration_names(one_pass):
     )
     with torch.no_grad():
         scores = scorer(state, k)
-    in_turn, by_score = sequential.greedy(scores, k), policy.greedy(sequential.discounted(scores), k)
+    in_turn, by_score = policy.greedy(scores, k), subsets.top_k(policy.discounted(scores), k)
     assert not torch.equal(in_turn, by_score)
-    assert torch.equal(sequential.choose(scorer, state, k), by_score if one_pass else in_turn)
+    assert torch.equal(policy.choose(scorer, state, k), by_score if one_pass else in_turn)
 
 
 # ---- exploration -----------------------------------------------------------------------------------------------------
@@ -255,7 +256,7 @@ def test_a_scorer_chooses_by_the_way_its_configuration_names(one_pass):
 
 def test_disagreement_is_the_share_of_tokens_that_another_subset_lacks():
     mask = torch.tensor([[[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]], [[1, 1, 0, 0]] * 3], dtype=torch.bool)
-    torch.testing.assert_close(sequential.disagreement(mask, k_of(2, 2)), torch.tensor([0.5, 0.0]))
+    torch.testing.assert_close(policy.disagreement(mask, k_of(2, 2)), torch.tensor([0.5, 0.0]))
 
 
 # ---- one pass --------------------------------------------------------------------------------------------------------
@@ -269,24 +270,24 @@ def test_one_pass_takes_off_the_highest_cosine_with_any_token_more_important(n):
         for i in range(n):
             better = [float(cosine[b, i, j]) for j in range(n) if scores.importance[b, j] > scores.importance[b, i]]
             expected = scores.importance[b, i] - scores.aversion[b, i] * max([0.0, *better])
-            assert float(sequential.discounted(scores)[b, i]) == pytest.approx(float(expected))
+            assert float(policy.discounted(scores)[b, i]) == pytest.approx(float(expected))
 
 
 def test_one_pass_leaves_padding_at_minus_infinity_and_ignores_it():
     scores = random_scores(1, 6)
-    found = sequential.discounted(padded(scores, 2))
-    assert torch.equal(found[:, :6], sequential.discounted(scores))
+    found = policy.discounted(padded(scores, 2))
+    assert torch.equal(found[:, :6], policy.discounted(scores))
     assert torch.isneginf(found[:, 6:]).all()
 
 
 def test_of_two_equal_tokens_the_second_repeats_the_first():
     scores = Scores(torch.ones(1, 2), torch.full((1, 2), 3.0), torch.ones(1, 2, 1))
-    assert sequential.discounted(scores)[0].tolist() == [1.0, -2.0]
+    assert policy.discounted(scores)[0].tolist() == [1.0, -2.0]
 
 
 def test_one_pass_has_a_gradient_in_importance_alone():
     leaves = Scores(*(part.clone().requires_grad_() for part in random_scores(1, 5)))
-    sequential.discounted(leaves).sum().backward()
+    policy.discounted(leaves).sum().backward()
     assert torch.equal(leaves.importance.grad, torch.ones(1, 5, dtype=torch.float64))
     assert leaves.aversion.grad is None
     assert leaves.keys.grad is None

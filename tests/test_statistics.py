@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grip_vlm.pareto.curves import bjontegaard, cost_at, frontier, hypervolume, log_area, log_cost
-from grip_vlm.pareto.statistics import holm, interval, resampled, seed_shares, student
+from grip_vlm.report.curves import bjontegaard, cost_at, frontier, hypervolume, log_area, log_cost
+from grip_vlm.report.statistics import holm, interval, resampled, seed_shares, student
 
 COSTS, ACCURACIES = [10.0, 14.0, 20.0, 30.0, 45.0], [50.0, 56.0, 60.0, 62.0, 62.5]
 

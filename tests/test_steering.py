@@ -8,9 +8,9 @@ import torch
 
 import steering
 import steering_report
-from grip_vlm import benchmarks, pruners, sequential
+from grip_vlm import benchmarks, policy, pruners
+from grip_vlm.benchmarks.scenes import Item
 from grip_vlm.budget import Budget
-from grip_vlm.scenes import Item
 from grip_vlm.scorer import Scorer, ScorerConfig
 from probe import accuracy, majority, outputs
 from steering import Record, evidence, measure, once
@@ -162,9 +162,9 @@ def test_the_probe_reads_the_scorers_own_scores_and_mask(vlm, examples):
     encoded = vlm.encode(vlm.inputs([e.image for e in examples[:3]], [e.question for e in examples[:3]]))
     scorer, k = Scorer(ScorerConfig(dim=vlm.dim, width=16)).eval(), torch.tensor([4, 9, 20])
     said = outputs(scorer, encoded.state, k)
-    scores = sequential.discounted(scorer(encoded.state, k))
+    scores = policy.discounted(scorer(encoded.state, k))
     assert [tuple(said[kind].shape) for kind in ("hidden", "scores", "mask")] == [(3, 32), (3, 392), (3, 196)]
-    assert torch.equal(said["mask"].bool(), sequential.choose(scorer, encoded.state, k))
+    assert torch.equal(said["mask"].bool(), policy.choose(scorer, encoded.state, k))
     for row in range(3):
         kept = encoded.state.visual[row][said["mask"][row].bool()]
         torch.testing.assert_close(said["kept"][row], kept.mean(0))

@@ -8,16 +8,18 @@ import pytest
 import tiny
 import torch
 
-from grip_vlm import bernoulli, relaxation, vlms
-from grip_vlm.advantage import clipped_gain
-from grip_vlm.bank import build_bank
+from grip_vlm import vlms
 from grip_vlm.benchmarks import Example
-from grip_vlm.keep_drop import RATIO, decide, ratio_loss
-from grip_vlm.noise_gate import Denoiser, noise_gate_loss, throttle
-from grip_vlm.ppo import Critic, PPOConfig, advantages, missed
-from grip_vlm.rewards import teacher_forced
-from grip_vlm.training import seeded
-from grip_vlm.warmup import WarmupConfig, imitation_loss
+from grip_vlm.rivals import bernoulli
+from grip_vlm.rivals.dynamicvit import RATIO, decide, ratio_loss
+from grip_vlm.rivals.noise_gate import Denoiser, noise_gate_loss, throttle
+from grip_vlm.rivals.tprl import Critic, PPOConfig, advantages, missed
+from grip_vlm.training import gates
+from grip_vlm.training.advantage import clipped_gain
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.rewards import teacher_forced
+from grip_vlm.training.run import seeded
+from grip_vlm.training.warmup import WarmupConfig, imitation_loss
 
 PADDED = torch.tensor([[0.3, -1.2, 2.0, 0.1], [1.0, 0.5, -torch.inf, -torch.inf]])
 
@@ -117,7 +119,7 @@ def test_the_ratio_loss_is_dynamic_llavas_at_a_fifth():
 
 def test_dropped_tokens_are_masked_and_the_gradient_reaches_them():
     kept = torch.tensor([[1.0, 0.0]], requires_grad=True)
-    weight = (relaxation.bias_of(kept) + torch.tensor([[0.7, 0.7]])).exp()
+    weight = (gates.bias_of(kept) + torch.tensor([[0.7, 0.7]])).exp()
     torch.testing.assert_close(weight, torch.tensor([[1.0, 1e-4]]) * torch.tensor(0.7).exp())
     weight.sum().backward()
     torch.testing.assert_close(kept.grad, torch.full((1, 2), 0.7).exp(), atol=0, rtol=1e-3)

@@ -15,16 +15,18 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 import build
-from grip_vlm import checkpoint, ppo, vlms
-from grip_vlm.bank import build_bank
+from grip_vlm import checkpoint, vlms
 from grip_vlm.cli import main
-from grip_vlm.grpo import GRPOConfig, train
-from grip_vlm.relaxation import gated_log_likelihood, straight_through_gate
-from grip_vlm.resume import has_state
-from grip_vlm.rewards import group_reward, mean_reward, teacher_forced
+from grip_vlm.rivals import tprl
+from grip_vlm.rivals.st_gumbel import straight_through_gate
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.training import Run, RunConfig
-from grip_vlm.warmup import WarmupConfig, all_looks, answer_attention, beyond_habit, warmup
+from grip_vlm.training.bank import build_bank
+from grip_vlm.training.gates import gated_log_likelihood
+from grip_vlm.training.grpo import GRPOConfig, train
+from grip_vlm.training.rewards import group_reward, mean_reward, teacher_forced
+from grip_vlm.training.run import Run, RunConfig
+from grip_vlm.training.state import has_state
+from grip_vlm.training.warmup import WarmupConfig, all_looks, answer_attention, beyond_habit, warmup
 
 SMALL = {"examples": 12, "dev_examples": 6, "steps": 4, "batch": 4, "dev_every": 2, "save_every": 1}
 
@@ -75,7 +77,7 @@ def killed_after(steps, monkeypatch):
         (train, GRPOConfig(out=None, policy="gibbs", **SMALL)),
         (train, GRPOConfig(out=None, policy="plackett_luce", **SMALL)),
         (train, GRPOConfig(out=None, policy="textbook", reward="exact", **SMALL)),
-        (ppo.train, ppo.PPOConfig(out=None, **SMALL)),
+        (tprl.train, tprl.PPOConfig(out=None, **SMALL)),
     ],
     ids=[
         "warmup",
@@ -140,7 +142,7 @@ def test_resuming_from_another_scorer_is_refused(vlm, scorer, bank, tmp_path):
         trained(train, vlm, other, bank, config)
 
 
-@pytest.mark.parametrize(("stage", "kind"), [(train, GRPOConfig), (ppo.train, ppo.PPOConfig)])
+@pytest.mark.parametrize(("stage", "kind"), [(train, GRPOConfig), (tprl.train, tprl.PPOConfig)])
 def test_what_a_relaxation_began_and_a_policy_goes_on_with_is_chosen_one_after_another(
     stage, kind, vlm, scorer, bank, tmp_path
 ):

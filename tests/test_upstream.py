@@ -12,8 +12,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from grip_vlm import vlms
-from grip_vlm.vlms._mrope import MRopeVLM
-from grip_vlm.vlms._outputs import TensorOutput
+from grip_vlm.vlms.mrope import MRopeVLM
+from grip_vlm.vlms.outputs import TensorOutput
 
 CLASSES = {name: vlms.family_of(load(name).model.config) for name in NAMES}
 MROPE = [name for name in NAMES if issubclass(CLASSES[name], MRopeVLM)]

@@ -162,7 +162,7 @@ def test_an_unknown_checkpoint_is_named(tmp_path):
 
 
 def test_cls_attention_equals_the_towers_own_map(vlm, examples):
-    from grip_vlm.pruners._tower import look
+    from grip_vlm.vlms.tower import look
 
     _, encoded = encode(vlm, examples[:2])
     tower = vlm.model.base_model.vision_tower

@@ -16,8 +16,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 import lessons
 from grip_vlm import benchmarks
-from grip_vlm.scenes import compose
-from grip_vlm.scenes.compose import GRID, PATCH, SIZE
+from grip_vlm.benchmarks.scenes import compose
+from grip_vlm.benchmarks.scenes.compose import GRID, PATCH, SIZE
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<image>", "USER:", "ASSISTANT:")
 CHAT_TEMPLATE = (

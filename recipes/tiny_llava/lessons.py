@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 
 from grip_vlm.benchmarks import Question
-from grip_vlm.scenes import Item, Scene
-from grip_vlm.scenes.compose import GRID
+from grip_vlm.benchmarks.scenes import Item, Scene
+from grip_vlm.benchmarks.scenes.compose import GRID
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> Question | None:

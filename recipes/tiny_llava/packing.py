@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from grip_vlm.benchmarks import Question
-from grip_vlm.scenes import Scene
+from grip_vlm.benchmarks.scenes import Scene
 from pool import questions
 
 IGNORE = -100

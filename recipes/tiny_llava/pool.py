@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 import lessons
 from grip_vlm import benchmarks
-from grip_vlm.scenes import Item, Scene, compose
-from grip_vlm.scenes.compose import GRID, PATCH, SIZE
-from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES, Point
+from grip_vlm.benchmarks.scenes import Item, Scene, compose
+from grip_vlm.benchmarks.scenes.compose import GRID, PATCH, SIZE
+from grip_vlm.benchmarks.scenes.glyphs import COLOURS, LETTERS, SHAPES, Point
 
 COLOUR = {name: 1 + i for i, name in enumerate(COLOURS)}
 SHAPE = {name: 1 + i for i, name in enumerate(SHAPES)}

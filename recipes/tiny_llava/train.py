@@ -21,9 +21,9 @@ from transformers import LlavaForConditionalGeneration
 
 from build import build_model, build_processor
 from grip_vlm import benchmarks
+from grip_vlm.benchmarks.scenes.glyphs import COLOURS, LETTERS, SHAPES
 from grip_vlm.files import write_text
-from grip_vlm.resume import has_state, load_state, save_state
-from grip_vlm.scenes.glyphs import COLOURS, LETTERS, SHAPES
+from grip_vlm.training.state import has_state, load_state, save_state
 from muon import Muon
 from packing import IGNORE, Packed, Packer, packed_logits
 from pool import DENSE, Pool, make_pool

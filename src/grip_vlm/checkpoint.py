@@ -8,19 +8,16 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from grip_vlm.resume import replace_folder
+from grip_vlm.files import replace_folder
+from grip_vlm.registry import PACKAGE
 from grip_vlm.scorer import Scorer, ScorerConfig
-
-if TYPE_CHECKING:
-    from grip_vlm.vlms import FrozenVLM
 
 FORMAT = 3
 
@@ -39,6 +36,16 @@ class Provenance:
     settings: dict[str, Any] = field(default_factory=dict)
     commit: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+
+class TrainedFor(Protocol):
+    """What tells whether a scorer fits a VLM."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    def fingerprint(self) -> str: ...
 
 
 @cache
@@ -87,7 +94,7 @@ def locate(scorer: str | Path) -> Path:
     Raises:
         ValueError: there is none.
     """
-    shipped = Path(str(files("grip_vlm"))) / "assets" / str(scorer) / "scorer"
+    shipped = PACKAGE / "assets" / str(scorer) / "scorer"
     for folder in (Path(scorer), Path(scorer) / "scorer", shipped):
         if (folder / "scorer.json").is_file():
             return folder
@@ -110,7 +117,7 @@ def read_notes(folder: Path) -> dict[str, Any]:
     return dict(notes)
 
 
-def load(folder: Path, vlm: "FrozenVLM") -> Scorer:
+def load(folder: Path, vlm: TrainedFor) -> Scorer:
     """The scorer in `folder`, in eval mode on the CPU.
 
     Raises:

@@ -1,10 +1,10 @@
-"""The nouns of the decision process: State, Action, Group.
+"""The nouns of the decision process: State, Schedule, Action.
 
-The agent picks k of N visual tokens, one after another without replacement: what a token is worth depends on those
-already kept. The reward comes at the end.
+The agent keeps k of N visual tokens. It picks them one after another without replacement, because the value of a token
+depends on the tokens already kept. The reward comes at the end.
 
-Letters, here and everywhere: B pairs of image and question, N visual tokens (padded), M question tokens (padded),
-D width of the language model, G group size, k tokens kept.
+Letters, here and everywhere: B pairs of image and question, N visual tokens (padded), M question tokens (padded), L
+tokens of the full prompt (padded), D width of the language model, G group size, k tokens kept.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -47,25 +47,36 @@ class State:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """Which visual tokens leave inside the language model: before which layers, how many stay, and who ranks them."""
+
+    keep: dict[int, Tensor]  # layer, at least 1 -> (B,) visual tokens that enter it and the layers after it
+    queries: Tensor  # (B, L) bool, tokens of the full prompt whose attention to the visual tokens ranks them
+    early: int = 0
+    """the rank is read this many layers before the layer that the dropped tokens no longer enter"""
+
+
+@dataclass(frozen=True)
 class Action:
-    """a: the subset kept, as a mask; `features` replaces the kept tokens' features where a method computes its own."""
+    """a: the subset that enters the language model, as a mask, and what happens to it afterwards."""
 
     mask: Tensor  # (B, N) bool
-    features: Tensor | None = None  # (B, N, D), a row for every row of the mask, or None
+    features: Tensor | None = None  # (B, N, D) in place of the kept tokens' own features; None leaves them alone
+    schedule: Schedule | None = None  # tokens that leave before later layers; None if none do
 
     @property
     def kept(self) -> Tensor:
-        """(B,) tokens kept."""
+        """Visual tokens that enter the language model, (B,)."""
         return self.mask.sum(1)
+
+    def kept_per_layer(self, layers: int) -> Tensor:
+        """Visual tokens per layer of the language model, mean over layers, (B,) float64. Methods are compared by it."""
+        keep = {0: self.kept} | (self.schedule.keep if self.schedule else {})
+        starts = sorted(keep)
+        ends = [*starts[1:], layers]
+        passing = [keep[start] * (end - start) for start, end in zip(starts, ends, strict=True)]
+        return torch.stack(passing).sum(0).double() / layers
 
     def indices(self, row: int = 0) -> list[int]:
         """Kept tokens of one sample, in their original order."""
         return [int(i) for i in self.mask[row].nonzero()[:, 0]]
-
-
-@dataclass(frozen=True)
-class Group:
-    """G subsets for the same image, question and budget, with what they earned."""
-
-    mask: Tensor  # (B, G, N) bool
-    reward: Tensor  # (B, G)

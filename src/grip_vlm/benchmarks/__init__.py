@@ -8,18 +8,18 @@ A benchmark composed from scenes defines `LAYOUTS` (the scene layouts it draws f
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Protocol, cast
 
 import numpy as np
 from PIL import Image
 
-from grip_vlm.benchmarks._published import Answered, Published
-from grip_vlm.scenes import Item, Scene, compose
+from grip_vlm import registry
+from grip_vlm.benchmarks.exact import EXACT, exact_match
+from grip_vlm.benchmarks.published import Answered, Published
+from grip_vlm.benchmarks.scenes import Item, Scene, compose
 
 __all__ = ["Answered", "Composed", "Example", "Published", "Question"]
-__all__ += ["CROWDED", "asked", "composed", "described", "example", "load", "names"]
+__all__ += ["CROWDED", "asked", "composed", "described", "example", "load", "names", "score"]
 
 
 CROWDED = "crowded"  # variant of a composed benchmark: more things and smaller shapes in a scene than in training
@@ -65,7 +65,8 @@ class Composed(Protocol):
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    """Names of all benchmarks, without variants."""
+    return registry.names("benchmarks.tasks")
 
 
 def composed() -> list[str]:
@@ -97,7 +98,7 @@ def load(name: str) -> Composed | Published:
             f"unknown benchmark {name!r}; choose from {', '.join(names())}, `scenes` for {', '.join(composed())}, or "
             "a .jsonl file of yours"
         )
-    module = import_module(f"{__name__}.{stem}")
+    module = registry.load("benchmarks.tasks", stem, "benchmark")
     if hasattr(module, "Benchmark"):
         return cast(Published, module.Benchmark(variant))
     if colon and variant != CROWDED:
@@ -130,3 +131,14 @@ def example(name: str, split: str, index: int, seed: int = 0) -> Example:
     """Item `index` of a composed benchmark's split, as it is put to a VLM; raises what `asked` does."""
     scene, question = asked(name, split, index, seed)
     return Example(f"{name}/{split}/{index}", scene.image, question.text, (question.answer,), name)
+
+
+def score(example: Example, prediction: str, answers: Sequence[str]) -> float:
+    """The benchmark's own score of a prediction, given the accepted answers; a user's data is scored by exact match.
+
+    Raises:
+        ValueError: the example is of an unknown benchmark.
+    """
+    if example.benchmark == EXACT:
+        return exact_match(prediction, answers)
+    return load(example.benchmark).score(prediction, answers, example.group)

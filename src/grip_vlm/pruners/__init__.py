@@ -1,17 +1,17 @@
-"""Ways to choose visual tokens: one file per method, and the folder is the registry."""
+"""Ways to choose visual tokens. `methods/` has one file per method and nothing else; the other files are a toolkit."""
 
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import cast
 
-from grip_vlm.pruners._pruner import BasePruner as Pruner
+from grip_vlm import registry
+from grip_vlm.pruners.base import BasePruner as Pruner
 
-__all__ = ["Pruner", "load", "names"]
+__all__ = ["Pruner", "load", "names", "parse"]
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    """Names of all methods."""
+    return registry.names("pruners.methods")
 
 
 def load(name: str, *, scorer: str | Path | None = None, seed: int = 0) -> Pruner:
@@ -19,11 +19,26 @@ def load(name: str, *, scorer: str | Path | None = None, seed: int = 0) -> Prune
 
     Args:
         scorer: for trained methods, the folder of a scorer or the name of a shipped one.
-        seed: for methods that draw at random.
+        seed: for methods that sample at random.
 
     Raises:
-        ValueError: an unknown name, a scorer that is missing, or one given to a method without.
+        ValueError: an unknown name, a missing scorer, or a scorer for a method without one.
     """
-    if name not in names():
-        raise ValueError(f"unknown pruner {name!r}; choose from {', '.join(names())}")
-    return cast(Pruner, import_module(f"{__name__}.{name}").Pruner(scorer=scorer, seed=seed))
+    return cast(Pruner, registry.load("pruners.methods", name, "pruner").Pruner(scorer=scorer, seed=seed))
+
+
+def parse(text: str, vlm: str, seed: int) -> tuple[str, Pruner]:
+    """(name, pruner) of `name` or `name=DIR`; `grip` alone takes the scorer that is shipped with the VLM called `vlm`.
+
+    Raises:
+        ValueError: as `load`, or `grip` for a VLM without a shipped scorer.
+    """
+    name, _, scorer = text.partition("=")
+    if not scorer and name == "grip":
+        if vlm not in registry.shipped_vlms():
+            shipped = ", ".join(registry.shipped_vlms())
+            raise ValueError(
+                f"no scorer is shipped for {vlm!r} (only for {shipped}); give the folder of one you trained"
+            )
+        scorer = vlm
+    return name, load(name, scorer=scorer or None, seed=seed)

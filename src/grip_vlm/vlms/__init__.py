@@ -1,20 +1,17 @@
-"""Frozen vision-language models: one file per family, and the folder is the registry of families.
+"""Frozen vision-language models. `families/` has one file per family; the rest is all contact with transformers.
 
-`load` takes the shipped model's name, a folder or a hub id; `wrap` a model that is loaded already. Both pick the family
-by the checkpoint's `model_type`.
+`load` takes the name of a shipped model, a folder or a hub id. `wrap` takes a model that is loaded already. Both choose
+the family by the checkpoint's `model_type`.
 """
 
-from importlib import import_module
-from importlib.resources import files
-from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 
-from grip_vlm.vlms._encode import Encoded
-from grip_vlm.vlms._frozen import Answer, FrozenVLM
+from grip_vlm import registry
+from grip_vlm.vlms.encode import Encoded
+from grip_vlm.vlms.frozen import Answer, FrozenVLM
 
 __all__ = ["Answer", "Encoded", "FrozenVLM", "families", "load", "shipped", "wrap"]
 
@@ -31,13 +28,12 @@ REFUSED = {
 
 def families() -> list[str]:
     """Model types whose pruning is verified by tests."""
-    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    return registry.names("vlms.families")
 
 
 def shipped() -> list[str]:
     """Names of the VLMs that come with the package."""
-    folder = Path(str(files("grip_vlm"))) / "assets"
-    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return registry.shipped_vlms()
 
 
 def family_of(config: Any) -> type[FrozenVLM]:
@@ -48,7 +44,7 @@ def family_of(config: Any) -> type[FrozenVLM]:
     """
     kind = config.model_type
     if kind in families():
-        return cast(type[FrozenVLM], import_module(f"{__name__}.{kind}").VLM)
+        return cast(type[FrozenVLM], registry.load("vlms.families", kind, "family").VLM)
     if kind in REFUSED:
         raise ValueError(f"{kind} cannot be pruned: {REFUSED[kind]}; verified families: {', '.join(families())}")
     if getattr(config, "image_token_id", None) is None:
@@ -92,8 +88,7 @@ def load(
     """
     from transformers import AutoConfig
 
-    packaged = Path(str(files("grip_vlm"))) / "assets" / name
-    source = str(packaged) if name in shipped() else name
+    source = str(registry.PACKAGE / "assets" / name) if name in shipped() else name
     try:
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:

@@ -1,0 +1,46 @@
+"""Answer one question about one image from a fraction of its visual tokens."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from grip_vlm.budget import Budget
+from grip_vlm.options import VLMOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(VLMOptions):
+    """Answer one question about one image from a fraction of its visual tokens."""
+
+    image: Path
+    question: str
+    budget: str = "0.1"
+    """Tokens to keep: `64`, `0.1` or `10%`."""
+    pruner: str = "grip"
+    """A method; `grip-vlm list pruners` names all of them."""
+    scorer: str = ""
+    """Folder of a trained scorer; by default the one shipped with the VLM."""
+    json: bool = False
+    """Print one JSON object."""
+    draw: Path | None = None
+    """Write the image with the kept tokens as a PNG."""
+    seed: int = 0
+    """Seed of methods that sample at random."""
+
+    def run(self) -> None:
+        budget = Budget.parse(self.budget)
+        from grip_vlm import draw, pruners, vlms
+        from grip_vlm.benchmarks import data
+
+        text = f"{self.pruner}={self.scorer}" if self.scorer else self.pruner
+        pruner = pruners.parse(text, self.vlm, self.seed)[1]
+        image = data.open_image(self.image)
+        vlm = vlms.load(self.vlm, dtype=self.dtype)
+        answer = vlm.answer(image, self.question, pruner, budget)
+        if self.json:
+            print(json.dumps(asdict(answer)))
+        else:
+            print(f"{answer.text}\n({answer.kept} of {answer.tokens} visual tokens, {1000 * answer.seconds:.0f} ms)")
+        if self.draw is not None:
+            part, grid = vlm.seen(image, self.question)
+            draw.save(draw.draw_kept(part, answer.kept_indices, grid), self.draw)

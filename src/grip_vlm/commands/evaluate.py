@@ -1,0 +1,67 @@
+"""Answer benchmark items with every pruner at every budget; rows that are already there are not computed again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from grip_vlm.budget import Budget
+from grip_vlm.options import VLMOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(VLMOptions):
+    """Answer benchmark items with every pruner at every budget; rows that are already there are not computed again."""
+
+    out: Path
+    """JSON lines; rows are appended."""
+    pruners: str = "full,grip,random,uniform,cls_attention,blind"
+    """Comma-separated methods; `name=DIR` gives a trained method its scorer."""
+    benchmarks: str = "scenes"
+    """Comma-separated benchmarks, variants such as `textvqa:ocr` or `reading:crowded`, your own JSONL files, or
+    `scenes` for the six composed benchmarks."""
+    data_root: Path | None = None
+    """Folder with copies of published benchmarks (pope.parquet, mme.jsonl, gqa/ ...); by default the hub."""
+    split: Literal["train", "dev", "test"] = "test"
+    """Split of the composed benchmarks; the others have a test split only."""
+    budgets: str = "0.02,0.05,0.1,0.25"
+    """Comma-separated budgets."""
+    limit: int = 100
+    """Items per benchmark."""
+    shard: str = "1/1"
+    """`i/n` answers the i-th of n parts of the items; `pareto` takes the rows of all parts together."""
+    seed: int = 0
+    """Seed of methods that sample at random."""
+    batch: int = 32
+    """Items answered together."""
+
+    def run(self) -> None:
+        if self.limit < 1 or self.batch < 1:
+            raise ValueError("limit and batch must be at least 1")
+        budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
+        from grip_vlm import benchmarks, pruners, report, vlms
+        from grip_vlm.benchmarks.items import open_items
+        from grip_vlm.evaluation.evaluate import evaluate, parse_shard
+
+        shard = parse_shard(self.shard)
+        given = self.benchmarks.split(",")
+        names = [name for word in given for name in (benchmarks.composed() if word == "scenes" else [word])]
+        pairs = [pruners.parse(name, self.vlm, self.seed) for name in self.pruners.split(",")]
+        chosen = dict(pairs)
+        if len(chosen) < len(pairs):
+            raise ValueError("a pruner is named twice; evaluate its scorers in two calls with the same --out")
+        # Opened here, so that an unreadable benchmark is refused before a large VLM is loaded.
+        items = [open_items(name, self.split, self.data_root) for name in names]
+        frozen = vlms.load(self.vlm, dtype=self.dtype)
+        rows = evaluate(
+            frozen,
+            chosen,
+            items,
+            budgets,
+            self.out,
+            limit=self.limit,
+            shard=shard,
+            seed=self.seed,
+            batch=self.batch,
+        )
+        print(report.table(rows) + report.metrics.tables(rows))
+        print(f"{len(rows)} rows in {self.out}")

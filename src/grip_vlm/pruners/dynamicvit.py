@@ -1,7 +1,0 @@
-"""DynamicViT-style keep or drop (arXiv 2106.02034): the same scorer trained through drawn decisions."""
-
-from grip_vlm.pruners._scored import Scored
-
-
-class Pruner(Scored):
-    """Keeps what its scorer chooses."""

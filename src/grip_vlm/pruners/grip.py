@@ -1,7 +1,0 @@
-"""GRIP: the budget-aware scorer after warm-up and GRPO."""
-
-from grip_vlm.pruners._scored import Scored
-
-
-class Pruner(Scored):
-    """Keeps what its scorer chooses."""

@@ -1,7 +1,0 @@
-"""Our reading of the paper's policy and reward: Plackett-Luce, exact match and textbook GRPO, with the same scorer."""
-
-from grip_vlm.pruners._scored import Scored
-
-
-class Pruner(Scored):
-    """Keeps what its scorer chooses."""

@@ -1,0 +1,14 @@
+"""No pruning: the reference that every method is measured against."""
+
+from torch import Tensor
+
+from grip_vlm.mdp import Action
+from grip_vlm.pruners.base import Untrained
+from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+class Pruner(Untrained):
+    """Keeps every token, whatever the budget."""
+
+    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
+        return Action(encoded.state.visual_mask)

@@ -1,0 +1,7 @@
+"""Our reading of the paper's policy and reward: Plackett-Luce, exact match and textbook GRPO, with the same scorer."""
+
+from grip_vlm.pruners.scored import Scored
+
+
+class Pruner(Scored):
+    """Keeps what its scorer chooses."""

@@ -1,0 +1,24 @@
+"""k tokens uniformly at random: stronger than it sounds, and always in the table."""
+
+import zlib
+
+import torch
+from torch import Tensor
+
+from grip_vlm.mdp import Action
+from grip_vlm.pruners.base import Untrained
+from grip_vlm.subsets import top_k
+from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+class Pruner(Untrained):
+    """The draw depends on the seed and on the sample's own features (rounded), so batches equal single runs."""
+
+    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
+        scores = torch.full(encoded.state.visual_mask.shape, -torch.inf)
+        for row, count in enumerate(encoded.state.counts.tolist()):
+            mean = encoded.state.visual[row, :count].float().mean(0)
+            sample = (100 * mean).round().int().cpu().numpy().tobytes()
+            generator = torch.Generator().manual_seed(zlib.crc32(sample, self.seed))
+            scores[row, :count] = torch.rand(count, generator=generator)
+        return Action(top_k(scores.to(vlm.device), k))

@@ -1,0 +1,34 @@
+"""A trained scorer and the tokens it chooses: what every trained method is at inference."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grip_vlm import checkpoint, policy
+from grip_vlm.mdp import Action
+from grip_vlm.pruners.base import BasePruner
+from grip_vlm.scorer import Scorer
+from grip_vlm.vlms import Encoded, FrozenVLM
+
+
+class Scored(BasePruner):
+    """Keeps what the scorer chooses; the scorer is loaded on first use, when the VLM is known.
+
+    All trained methods choose alike, by `policy.choose`: a token is worth its importance less what it repeats. A
+    method that does not train the latter takes off a fixed amount, which is better than the plain top k (docs/log.md).
+    """
+
+    def __init__(self, *, scorer: str | Path | None = None, seed: int = 0) -> None:
+        if scorer is None:
+            raise ValueError(f"pruner {self.name!r} is trained: give the folder of its scorer")
+        self.folder = checkpoint.locate(scorer)
+        self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
+        self._scorer: tuple[Any, Scorer] | None = None  # with the model that it was loaded for
+
+    @torch.no_grad()
+    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
+        if self._scorer is None or self._scorer[0] is not vlm.model:
+            self._scorer = vlm.model, checkpoint.load(self.folder, vlm).to(vlm.device)
+        return Action(policy.choose(self._scorer[1], encoded.state, k))

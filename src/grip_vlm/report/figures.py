@@ -1,0 +1,192 @@
+"""The frontier and its tasks as pictures: ours and the best few in colour, the others grey, every line named.
+
+Colour-blind readers tell the colours apart (Okabe and Ito, Color Universal Design, 2008), and the markers differ too.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from grip_vlm.evaluation.rows import FIXED
+from grip_vlm.report.measured import TOKENS, Axis, Measured
+from grip_vlm.report.tables import ranked
+
+COLOURS = ("#d55e00", "#0072b2", "#000000", "#e69f00", "#56b4e9", "#009e73")  # ours first; none that turns light grey
+MARKERS = "osD^vP"
+GREY = "#b0b0b0"
+
+
+def styles(measured: Measured, ours: str) -> dict[str, dict[str, Any]]:
+    """pruner -> how its line is drawn; in the order of `ranked`, ours first."""
+    names = sorted(ranked(measured), key=lambda name: name != ours)
+    first = 0 if names and names[0] == ours else 1  # the first colour is ours alone
+    found: dict[str, dict[str, Any]] = {}
+    for i, name in enumerate(names, start=first):
+        if i < len(COLOURS):
+            found[name] = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 4.5, "lw": 1.5, "zorder": 3}
+        else:
+            found[name] = {"color": GREY, "marker": ".", "ms": 4, "lw": 0.8, "zorder": 2}
+    if ours in found:
+        found[ours] |= {"ms": 7, "lw": 2.6, "zorder": 4}
+    return found
+
+
+def over(measured: Measured, axis: Axis, ours: str, path: Path) -> None:
+    """Accuracy over a cost: one line per pruner, bands of 95 % for those in colour, names where the lines begin."""
+    figure = Figure(figsize=(8.2, 5.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    starts = {}
+    for name, style in styles(measured, ours).items():
+        mine = [measured.points[i] for i in measured.at(name, axis)]
+        if not mine:
+            continue
+        x = [point.cost(axis) for point in mine]
+        if style["color"] != GREY:
+            low, high = [100 * point.low for point in mine], [100 * point.high for point in mine]
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.13, lw=0)
+        axes.plot(x, [100 * point.accuracy for point in mine], **style)
+        starts[name] = (x[0], 100 * mine[0].accuracy, style["color"])
+    _levels(axes, {p.pruner: 100 * p.accuracy for p in measured.points if p.pruner in FIXED})
+    for i in measured.at("full", axis):
+        axes.plot(measured.points[i].cost(axis), 100 * measured.points[i].accuracy, "*", ms=11, color="0.2", zorder=5)
+    _scale(axes, measured, axis)
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.set_xlabel(f"{axis.name} ({axis.unit})")
+    axes.set_ylabel("accuracy, macro mean (%)")
+    axes.set_title(f"{measured.vlm}: accuracy over {axis.name}", loc="left")
+    axes.grid(alpha=0.25)
+    _names(axes, starts, ours)
+    save(figure, path)
+
+
+def tasks(measured: Measured, ours: str, path: Path) -> None:
+    """Accuracy over the tokens kept, a panel per benchmark, one legend beside them."""
+    names = list(measured.points[0].by_benchmark)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.1 * columns + 1.6, 2.5 * rows + 0.6), dpi=150, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axes in grid[len(names) :]:
+        axes.remove()
+    lines = {}
+    for axes, benchmark in zip(grid, names, strict=False):
+        for name, style in styles(measured, ours).items():
+            mine = [measured.points[i] for i in measured.at(name)]
+            (line,) = axes.plot(
+                [point.cost(TOKENS) for point in mine], [100 * p.by_benchmark[benchmark] for p in mine], **style
+            )
+            lines[name if style["color"] != GREY else "others"] = line
+        fixed = {p.pruner: 100 * p.by_benchmark[benchmark] for p in measured.points if p.pruner in FIXED}
+        _levels(axes, fixed, named=axes is grid[0])
+        _scale(axes, measured, TOKENS)
+        axes.set_title(benchmark, loc="left", fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+    figure.supxlabel(f"{TOKENS.name} ({TOKENS.unit})", fontsize=10)
+    figure.supylabel("accuracy (%)", fontsize=10)
+    if lines:
+        figure.legend(lines.values(), lines.keys(), loc="outside right center", fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """PNG, or what the ending of `path` says: the same bytes for the same figure, written whole or not at all."""
+    kind = path.suffix.lstrip(".") or "png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    with matplotlib.rc_context({"svg.hashsalt": "grip-vlm"}):
+        figure.savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    beside.replace(path)
+
+
+def _levels(axes: Axes, accuracies: dict[str, float], named: bool = True) -> None:
+    """`full` and `blind` as dashed and dotted lines."""
+    for name, accuracy in accuracies.items():
+        axes.axhline(accuracy, color="0.35", ls="--" if name == "full" else ":", lw=1)
+        if named:
+            at = (1, accuracy)
+            axes.annotate(
+                name,
+                at,
+                (-3, 1),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
+            )
+
+
+def _scale(axes: Axes, measured: Measured, axis: Axis) -> None:
+    """A logarithmic cost; over the tokens, ticks stand at the budgets."""
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    if axis is TOKENS:
+        shares = [*measured.budgets().values(), *(measured.points[i].kept for i in measured.at("full"))]
+        ticks = sorted({round(100 * share) for share in shares} - {0})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        return
+    low, high = axes.get_xlim()
+    if high < 10 * low:  # too few powers of ten
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+
+
+def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -> None:
+    """Every line's name left of the axes, level with where it begins as far as the names leave each other room."""
+    if not starts:
+        return
+    low, high = axes.get_ylim()
+    heights = spread([y for _, y, _ in starts.values()], (high - low) / 34, low, high)
+    for (name, (x, y, colour)), height in zip(starts.items(), heights, strict=True):
+        axes.annotate(
+            name,
+            (x, y),
+            (-0.07, height),
+            textcoords=axes.get_yaxis_transform(),
+            ha="right",
+            va="center",
+            fontsize=8,
+            fontweight="bold" if name == ours else "normal",
+            color="black" if colour != GREY else "#555555",
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (1, 0.5),
+                "shrinkA": 2,
+                "color": colour,
+                "lw": 0.8,
+                "ls": ":",
+            },  # no line of data is dotted
+        )
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights as near as may be to the wanted ones, in their order, at least `gap` apart.
+
+    Those that overlap are stacked around their middle, again and again until no stacks overlap; stacks stay between low
+    and high if there is room for all.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    stacks = [([i], wanted[i]) for i in order]
+
+    def bottom(stack: tuple[list[int], float]) -> float:
+        half = gap * (len(stack[0]) - 1) / 2
+        return max(low, min(stack[1] - half, high - 2 * half))
+
+    merged: list[tuple[list[int], float]] = []
+    for stack in stacks:
+        merged.append(stack)
+        while len(merged) > 1 and bottom(merged[-2]) + gap * len(merged[-2][0]) > bottom(merged[-1]):
+            upper, lower = merged.pop(), merged.pop()
+            both = lower[0] + upper[0]
+            merged.append((both, sum(wanted[i] for i in both) / len(both)))
+    heights = [0.0] * len(wanted)
+    for stack in merged:
+        for step, i in enumerate(stack[0]):
+            heights[i] = bottom(stack) + gap * step
+    return heights

@@ -1,0 +1,162 @@
+"""The lmms-eval model `grip_vlm`: any task of lmms-eval, answered from pruned prompts (docs/lmms-eval.md)."""
+
+import inspect
+from functools import partial
+from typing import Any, get_args
+
+import torch
+from accelerate import PartialState
+from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
+from lmms_eval.api.model import lmms
+from lmms_eval.models.model_utils.gen_metrics import log_metrics
+from lmms_eval.models.registry_v2 import ModelManifest
+from lmms_eval.protocol import ChatMessages
+from PIL import Image
+from tqdm import tqdm
+
+from grip_vlm import pruners, vlms
+from grip_vlm.budget import Budget
+from grip_vlm.sequence import Positions
+from grip_vlm.serving.chats import Conversation, Generation, Reply, reply
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def manifest() -> ModelManifest:
+    """What the entry point `lmms_eval.models` gives to lmms-eval."""
+    return ModelManifest(model_id="grip_vlm", chat_class_path=f"{__name__}.GripVLM")
+
+
+class GripVLM(lmms):  # type: ignore[misc]
+    """A frozen VLM and a pruner. Its arguments are those of `--model_args`."""
+
+    is_simple = False
+
+    def __init__(
+        self,
+        *,
+        pretrained: str,
+        pruner: str,
+        budget: int | float | str,
+        scorer: str | None = None,
+        per_image: bool = False,
+        min_tokens: int = 1,
+        positions: Positions = "original",
+        num_frames: int | None = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        attn_implementation: str | None = None,
+        batch_size: int = 1,
+        **unknown: Any,
+    ) -> None:
+        """Load both.
+
+        Args:
+            pretrained: what `grip_vlm.load_vlm` takes: a shipped VLM, a folder or a hub id.
+            pruner, scorer: what `grip_vlm.load_pruner` takes; `full` is the VLM as it is.
+            budget, per_image, min_tokens, positions: as in `pruner.prune`.
+            num_frames: taken from every video; None leaves it to the checkpoint's processor.
+            dtype: of the weights; "auto" takes the checkpoint's own.
+            device: None means this process's GPU if there is one, else the CPU.
+
+        Raises:
+            ValueError: an argument that is wrong or unknown, or nothing that can be loaded.
+        """
+        super().__init__()
+        if unknown:
+            known = [name for name in inspect.signature(GripVLM).parameters if name != "unknown"]
+            raise ValueError(f"no model argument {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        if not isinstance(per_image, bool):
+            raise ValueError(f"per_image is true or false, not {per_image!r}")
+        if positions not in get_args(Positions):
+            raise ValueError(f"positions is one of {', '.join(get_args(Positions))}, not {positions!r}")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
+        self.batch_size = positive("batch_size", batch_size)
+        self.num_frames = None if num_frames is None else positive("num_frames", num_frames)
+        cut: dict[str, Any] = {
+            "budget": Budget.parse(budget),
+            "per_image": per_image,
+            "min_tokens": positive("min_tokens", min_tokens),
+            "positions": positions,
+        }
+        chosen = pruners.load(pruner, scorer=scorer)
+        place = PartialState(cpu=not torch.cuda.is_available()).device if device is None else device
+        attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+        self.vlm = vlms.load(pretrained, dtype=dtype, device=place, **attention)
+        self.device = self.vlm.device
+        self.prune = partial(chosen.prune, self.vlm, **cut)
+
+    def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
+        """Answers in the order of the requests; what they cost goes to the log and to lmms-eval's summaries."""
+        alike: dict[str, list[int]] = {}  # requests of equal generation settings share batches
+        for i, request in enumerate(requests):
+            alike.setdefault(repr(sorted(request.args[2].items())), []).append(i)
+        replies: dict[int, Reply] = {}
+        bar = tqdm(total=len(requests), desc="grip_vlm", disable=self.rank != 0)
+        for members in alike.values():
+            generation = Generation.parse(requests[members[0]].args[2])
+            for first in range(0, len(members), self.batch_size):
+                batch = members[first : first + self.batch_size]
+                conversations = [self.conversation(requests[i]) for i in batch]
+                answers = reply(self.vlm, conversations, self.prune, generation, self.num_frames)
+                replies.update(zip(batch, answers, strict=True))
+                bar.update(len(batch))
+        bar.close()
+        ordered = [replies[i] for i in range(len(requests))]
+        report(ordered)
+        return [GenerationResult(one.text, TokenCounts(one.input_tokens, one.output_tokens)) for one in ordered]
+
+    def conversation(self, request: Instance) -> Conversation:
+        """A request's messages, as processors read them."""
+        _, messages_of, _, doc, task, split = request.args
+        messages: Conversation = ChatMessages(messages=messages_of(self.task_dict[task][split][doc])).to_hf_messages()
+        for part in (part for message in messages for part in message["content"]):
+            if (
+                part["type"] == "audio"
+                or "video_start" in part
+                or "video_end" in part
+                or isinstance(part.get("video"), dict)
+            ):
+                raise ValueError(f"{task} has audio or cuts of videos; grip_vlm takes text, images and whole videos")
+            if isinstance(part.get("image"), Image.Image):
+                part["image"] = part["image"].convert("RGB")
+        return messages
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        raise NotImplementedError("grip_vlm answers generate_until tasks; lmms-eval gives chat models no others")
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
+        raise NotImplementedError("grip_vlm answers generate_until tasks; tasks of several rounds are not supported")
+
+    def clean(self) -> None:
+        """Free the VLM before scores are computed, perhaps by a judge on the same device."""
+        del self.vlm, self.prune
+        super().clean()
+
+
+def positive(name: str, value: int | str) -> int:
+    """lmms-eval's command line gives the batch size as text."""
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1 or isinstance(value, (bool, float)):
+        raise ValueError(f"{name} is a whole number from 1, not {value!r}")
+    return number
+
+
+def report(replies: list[Reply]) -> None:
+    """Log totals, and means over the requests that have visual tokens; lmms-eval puts `avg_` before the latter."""
+    seconds, tokens = sum(one.seconds for one in replies), sum(one.output_tokens for one in replies)
+    seeing = [one for one in replies if one.visual_tokens]
+    means: dict[str, float] = {}
+    if seeing:
+        before, after = sum(one.visual_tokens for one in seeing), sum(one.kept for one in seeing)
+        means = {
+            "visual_tokens": before / len(seeing),
+            "visual_tokens_kept": after / len(seeing),
+            "visual_share_kept": after / before,
+            "input_tokens": sum(one.input_tokens for one in seeing) / len(seeing),
+        }
+    log_metrics(seconds, tokens, tokens / seconds, {"num_requests": len(replies), **means})

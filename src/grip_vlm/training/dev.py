@@ -1,0 +1,44 @@
+"""The dev score: exact match of the greedy subsets on held-out examples, by which the best weights are chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from grip_vlm import policy
+from grip_vlm.benchmarks.data import load_examples
+from grip_vlm.budget import Budget
+from grip_vlm.scorer import Scorer
+from grip_vlm.training.bank import Bank, build_bank
+from grip_vlm.training.rewards import teacher_forced
+from grip_vlm.training.settings import RunConfig
+from grip_vlm.vlms import FrozenVLM
+
+SIZE = 60  # examples per forward
+
+
+@dataclass(frozen=True)
+class DevSet:
+    """Held-out examples; calling it with a scorer and budgets gives their dev score."""
+
+    bank: Bank
+
+    @torch.no_grad()
+    def __call__(self, scorer: Scorer, budgets: Sequence[str | float]) -> float:
+        """Mean exact match over examples and budgets."""
+        matches = []
+        for start in range(0, len(self.bank), SIZE):
+            batch = self.bank.batch(range(start, min(len(self.bank), start + SIZE)))
+            state = batch.encoded.state
+            for budget in map(Budget.parse, budgets):
+                kept = policy.choose(scorer, state, budget.each(state.counts))
+                matches.append(teacher_forced(self.bank.vlm, batch, kept).exact_match)
+        return float(torch.cat(matches).mean())
+
+
+def load_banks(vlm: FrozenVLM, config: RunConfig) -> tuple[Bank, DevSet]:
+    """Training and dev examples that `config` names, encoded."""
+    free = config.label_free
+    train = load_examples(config.data, "train", config.examples, labelled=not free)
+    dev = load_examples(config.data, "dev", config.dev_examples, labelled=not free)
+    return build_bank(vlm, train, free), DevSet(build_bank(vlm, dev, free))

@@ -1,0 +1,100 @@
+"""The settings of training runs: each dataclass is configuration, command line and help at once.
+
+They are apart from the code that uses them because that code imports torch, and a wrong flag should not wait for it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from grip_vlm.budget import Budget
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of every training run."""
+
+    out: Path
+    """Folder for the scorer. The state of the run is beside it in OUT.state; the same command resumes from it."""
+    data: str = "scenes"
+    """`scenes`, comma-separated names of composed benchmarks, or a JSONL file with image, question and answers."""
+    examples: int = 6000
+    """Training examples."""
+    dev_examples: int = 600
+    """Held-out examples that decide which weights are kept."""
+    steps: int = 400
+    """Optimisation steps (GRPO: sampling steps)."""
+    batch: int = 32
+    """Questions per step, over all processes."""
+    rate: float = 1e-3
+    """Peak learning rate of AdamW: 20 steps of linear warm-up, then cosine decay."""
+    low: float = 0.01
+    """Smallest budget sampled in training, as a fraction of the tokens."""
+    high: float = 0.35
+    """Largest budget sampled in training."""
+    budget: str = ""
+    """Train for this one budget instead of all budgets between low and high."""
+    label_free: bool = False
+    """Use the VLM's own answer from all tokens as the target. No label is read."""
+    seed: int = 0
+    dev_every: int = 50
+    """Steps between two dev scores."""
+    save_every: int = 25
+    """Steps between two saved states."""
+    precision: Literal["no", "bf16"] = "no"
+    """Mixed precision of the scorer. The VLM keeps the precision it was loaded in."""
+    log: str = ""
+    """Tracker for the learning curves, such as `tensorboard`, written to OUT.log; empty for none."""
+
+    def __post_init__(self) -> None:
+        if min(self.examples, self.dev_examples, self.steps, self.batch, self.dev_every, self.save_every) < 1:
+            raise ValueError("examples, dev_examples, steps, batch, dev_every and save_every must be at least 1")
+        if not 0 < self.low <= self.high <= 1:
+            raise ValueError(f"budgets are sampled in 0 < low <= high <= 1, got low {self.low} and high {self.high}")
+        if not 0 < self.rate < 1:
+            raise ValueError(f"the learning rate must be between 0 and 1, got {self.rate}")
+        if self.budget:
+            Budget.parse(self.budget)
+
+
+@dataclass(frozen=True)
+class WarmupConfig(RunConfig):
+    """Stage 1."""
+
+    steps: int = 400
+    attention_share: float = 0.95
+    """Share of the steps that imitate attention; 0 trains by a relaxation alone. An imitation step costs a fraction of
+    a relaxation step, because attention is computed once per example."""
+    looked: int = 1600
+    """Training examples whose attention is imitated."""
+    dev_every: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.looked < 1:
+            raise ValueError(f"looked must be at least 1, got {self.looked}")
+        if not 0 <= self.attention_share <= 1:
+            raise ValueError(f"attention_share must be in [0, 1], got {self.attention_share}")
+
+
+@dataclass(frozen=True)
+class GRPOConfig(RunConfig):
+    """Stage 2."""
+
+    steps: int = 200
+    rate: float = 5e-4
+    """Peak learning rate of AdamW, half of the warm-up's: at 1e-3 the first fifty steps undo what imitation gained
+    (docs/log.md)."""
+    group: int = 8
+    """Subsets per question."""
+    epochs: int = 2
+    """Optimiser steps per group."""
+    anchor: float = 0.2
+    """Weight of the KL to the warm-up policy, per token kept, on half a batch of uniformly sampled questions."""
+    reward: Literal["dense", "exact"] = "dense"
+    """`dense`: probability of the answer plus 0.2 for an exact match. `exact`: exact match alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.group < 2 or self.epochs < 1 or self.anchor < 0:
+            raise ValueError("a group needs at least 2 subsets, a run at least 1 epoch, and anchor >= 0")

@@ -1,0 +1,9 @@
+"""Gemma 3: a square grid per image, whose tokens see each other in both directions."""
+
+from grip_vlm.vlms.frozen import FrozenVLM
+from grip_vlm.vlms.outputs import TensorOutput
+
+
+class VLM(FrozenVLM):
+    output_type = TensorOutput
+    bidirectional = True

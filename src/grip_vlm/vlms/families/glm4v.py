@@ -1,0 +1,12 @@
+"""GLM-4.1V: frames of a video stand behind the image token."""
+
+from torch import Tensor
+
+from grip_vlm.vlms.mrope import MRopeVLM
+
+
+class VLM(MRopeVLM):
+    video_as_image = True
+
+    def placeholders(self, ids: Tensor, modality: str) -> Tensor:
+        return super().placeholders(ids, "image")

@@ -1,0 +1,27 @@
+"""PaliGemma 1 and 2: a square grid, image and question seen in both directions, positions from 1 in `forward`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from grip_vlm.vlms.frozen import FrozenVLM
+from grip_vlm.vlms.outputs import TensorOutput
+
+
+class VLM(FrozenVLM):
+    output_type = TensorOutput
+    forward_offset = 1
+    bidirectional = True
+
+    def inputs(
+        self, images: Sequence[Image.Image], questions: Sequence[str], answers: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """There is no chat template: the answer is the processor's `suffix`, which alone is causal."""
+        token = self.processor.tokenizer.image_token
+        suffix = {} if answers is None else {"suffix": list(answers)}
+        out = self.process(images, [token + question for question in questions], **suffix)
+        out.pop("labels", None)
+        if answers is not None:
+            out["answer_length"] = (out["token_type_ids"] * out["attention_mask"]).sum(1)
+        return out

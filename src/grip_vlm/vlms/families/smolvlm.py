@@ -1,0 +1,5 @@
+"""SmolVLM: laid out as Idefics3."""
+
+from grip_vlm.vlms.families.idefics3 import VLM
+
+__all__ = ["VLM"]

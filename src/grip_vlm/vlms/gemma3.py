@@ -1,9 +1,0 @@
-"""Gemma 3: a square grid per image, whose tokens see each other in both directions."""
-
-from grip_vlm.vlms._frozen import FrozenVLM
-from grip_vlm.vlms._outputs import TensorOutput
-
-
-class VLM(FrozenVLM):
-    output_type = TensorOutput
-    bidirectional = True

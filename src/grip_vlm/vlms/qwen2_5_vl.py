@@ -1,7 +1,0 @@
-"""Qwen2.5-VL."""
-
-from grip_vlm.vlms._mrope import MRopeVLM
-
-
-class VLM(MRopeVLM):
-    """Nothing differs from the others of its kind."""
