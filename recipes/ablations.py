@@ -23,40 +23,41 @@ from typing import Any
 
 import tyro
 
-from compare import PLAN, Compare, Field, encoder
+from compare import PLAN, STAGE1, Compare, Field, encoder, grip, stage1
 from grip_vlm import benchmarks, pruners, report, vlms
 from grip_vlm.evaluation.rows import Row, write_packed
 from grip_vlm.files import write_text
 from grip_vlm.pruners import Pruner
 from grip_vlm.report.tables import Table, markdown
+from grip_vlm.training.grpo import plackett_luce_step
+from grip_vlm.training.grpo_sets import gibbs_step
 
-STAGE1, GRIP = PLAN["stage1"][1], PLAN["grip"][1]
+GRIP = PLAN["grip"].settings
 TASKS = benchmarks.composed()
 OTHERS = {task: ",".join(name for name in TASKS if name != task) for task in TASKS}
 
-# name -> (what it starts from, its settings), as in compare.PLAN; what is not said is as in grip. A step costs about as
-# much as 4 + group subsets (docs/log.md: seconds of runs with more epochs, and without an anchor), which sets the steps
-# of other groups. `no warm-up` gets the time of stage 1 too; it has nothing but random weights to be anchored to.
-ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "no warm-up": ("fresh", {"steps": 365, "anchor": 0.0}),
-    "sets": ("stage1", {**GRIP, "policy": "gibbs"}),
-    "ordered": ("stage1", {**GRIP, "policy": "plackett_luce"}),
-    "ordered, exact reward": ("stage1", {**GRIP, "policy": "plackett_luce", "reward": "exact"}),
-    "exact reward": ("stage1", {**GRIP, "reward": "exact"}),
-    "no anchor": ("stage1", {**GRIP, "anchor": 0.0}),
-    "group 2": ("stage1", {"steps": 400, "group": 2}),
-    "group 4": ("stage1", {"steps": 300, "group": 4}),
-    "group 16": ("stage1", {"steps": 120, "group": 16}),
-    "budget-blind": ("budget-blind stage1", GRIP),
-    "question-blind": ("question-blind stage1", GRIP),
-    "narrow": ("narrow stage1", GRIP),
+# A step costs about as much as 4 + group subsets (docs/log.md: seconds of runs with more epochs, and without an anchor).
+# That sets the steps of other groups. `no warm-up` gets the time of stage 1 too, and only random weights to anchor to.
+ABLATIONS = {
+    "no warm-up": grip("", steps=365, anchor=0.0),
+    "sets": grip(step=gibbs_step, **GRIP),
+    "ordered": grip(step=plackett_luce_step, **GRIP),
+    "ordered, exact reward": grip(step=plackett_luce_step, reward="exact", **GRIP),
+    "exact reward": grip(reward="exact", **GRIP),
+    "no anchor": grip(anchor=0.0, **GRIP),
+    "group 2": grip(steps=400, group=2),
+    "group 4": grip(steps=300, group=4),
+    "group 16": grip(steps=120, group=16),
+    "budget-blind": grip("budget-blind stage1", **GRIP),
+    "question-blind": grip("question-blind stage1", **GRIP),
+    "narrow": grip("narrow stage1", **GRIP),
 }
-STAGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "budget-blind stage1": ("", {**STAGE1, "blind_to": "budget"}),
-    "question-blind stage1": ("", {**STAGE1, "blind_to": "question"}),
-    "narrow stage1": ("", {**STAGE1, "width": 32}),
-    **{f"all but {task} stage1": ("", {**STAGE1, "data": data}) for task, data in OTHERS.items()},
-    **{f"all but {task}": (f"all but {task} stage1", {**GRIP, "data": data}) for task, data in OTHERS.items()},
+STAGES = {
+    "budget-blind stage1": stage1(**STAGE1, blind_to="budget"),
+    "question-blind stage1": stage1(**STAGE1, blind_to="question"),
+    "narrow stage1": stage1(**STAGE1, width=32),
+    **{f"all but {task} stage1": stage1(**STAGE1, data=data) for task, data in OTHERS.items()},
+    **{f"all but {task}": grip(f"all but {task} stage1", **GRIP, data=data) for task, data in OTHERS.items()},
 }
 NAMES = (*ABLATIONS, "transfer", "crowded")
 UNTRAINED = ("full", "random", "cls_attention", "divprune")
@@ -109,12 +110,12 @@ def transfer(ours: Field, seeds: Sequence[int]) -> list[Row]:
     rows: list[Row] = []
     for task in TASKS:
         for seed in seeds:
-            found = ours.test({"transfer": grip(ours, f"all but {task}", seed)}, seed, BUDGETS, [task])
+            found = ours.test({"transfer": trained(ours, f"all but {task}", seed)}, seed, BUDGETS, [task])
             rows += [replace(row, checkpoint=f"transfer@{seed}") for row in found]
     return rows
 
 
-def grip(ours: Field, name: str, seed: int) -> Pruner:
+def trained(ours: Field, name: str, seed: int) -> Pruner:
     return pruners.load("grip", scorer=ours.scorer(name, seed))
 
 
@@ -147,7 +148,7 @@ def main(ablations: Ablations) -> None:
             rows += transfer(ours, seeds)
         else:
             for seed in seeds:
-                rows += ours.test({name: grip(ours, name, seed)}, seed, BUDGETS)
+                rows += ours.test({name: trained(ours, name, seed)}, seed, BUDGETS)
         write(rows, crowded, base.trained | ours.trained, ablations.out / "ablations")
 
 

@@ -10,14 +10,15 @@ really took are written to OUT/training.json.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 
-from grip_vlm import benchmarks, checkpoint, pruners, report, vlms
+from grip_vlm import benchmarks, checkpoint, pruners, report, rivals, vlms
+from grip_vlm.benchmarks.items import open_items
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import evaluate
 from grip_vlm.evaluation.rows import Row, write_packed
@@ -26,35 +27,60 @@ from grip_vlm.pruners import Pruner
 from grip_vlm.rivals import tprl
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.training.bank import Bank
-from grip_vlm.training.grpo import GRPOConfig, train
-from grip_vlm.training.run import RunConfig, banks
-from grip_vlm.training.warmup import WarmupConfig, warmup
+from grip_vlm.training.dev import DevSet, load_banks
+from grip_vlm.training.grpo import GRPOStep, sequential_step
+from grip_vlm.training.grpo import train as train_grpo
+from grip_vlm.training.settings import GRPOConfig, RunConfig, WarmupConfig
+from grip_vlm.training.warmup import warmup
 from grip_vlm.vlms import FrozenVLM
 
-# method -> (what it starts from, its settings); a method, together with what it starts from, costs what the others do.
-# "" is stage 1 of a new scorer, "fresh" is stage 2 of a new scorer.
-PLAN: dict[str, tuple[str, dict[str, Any]]] = {
-    "stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98}),
-    "grip": ("stage1", {"steps": 200}),
-    "grip_like": (
-        "stage1",
-        {"steps": 215, "epochs": 4, "rate": 3e-4, "anchor": 0.04, "policy": "textbook", "reward": "exact"},
-    ),
-    "warmup": ("", {"steps": 1700, "looked": 4800, "attention_share": 0.98}),
+
+@dataclass(frozen=True)
+class Training:
+    """How one scorer is trained."""
+
+    start: str
+    """the training whose scorer it starts from; empty for a new scorer"""
+    train: Callable[..., Scorer]
+    """(vlm, scorer, bank, dev score, config) -> scorer"""
+    config: type[RunConfig]
+    settings: dict[str, Any]
+    """of the config; `width` and `blind_to` are settings of a new scorer"""
+
+
+def stage1(**settings: Any) -> Training:
+    return Training("", warmup, WarmupConfig, settings)
+
+
+def grip(start: str = "stage1", step: GRPOStep = sequential_step, **settings: Any) -> Training:
+    return Training(start, partial(train_grpo, step=step), GRPOConfig, settings)
+
+
+def rival(name: str, start: str = "stage1", **settings: Any) -> Training:
+    return Training(start, rivals.load(name).train, rivals.load(name).Config, settings)
+
+
+STAGE1 = {"steps": 750, "looked": 4800, "attention_share": 0.98}
+# A method, together with what it starts from, costs what the others do.
+PLAN = {
+    "stage1": stage1(**STAGE1),
+    "grip": grip(steps=200),
+    "grip_like": rival("grip_like", steps=215),
+    "warmup": stage1(**{**STAGE1, "steps": 1700}),
     # Learning rates by the dev items of seed 0 (docs/log.md).
-    "soft_topk": ("stage1", {"steps": 180, "rate": 1e-4, "attention_share": 0.0, "relaxation": "soft_topk"}),
-    "st_gumbel": ("stage1", {"steps": 200, "rate": 3e-4, "attention_share": 0.0, "relaxation": "st_gumbel"}),
-    "dynamicvit": ("stage1", {"steps": 200, "rate": 3e-4, "attention_share": 0.0, "relaxation": "dynamicvit"}),
-    "noise_gate": ("stage1", {"steps": 215, "rate": 1e-4, "attention_share": 0.0, "relaxation": "noise_gate"}),
-    "attention_distill": ("", {"steps": 2500, "looked": 4800, "attention_share": 1.0, "imitation": "distribution"}),
-    "tprl_start": ("", {"steps": 1000, "looked": 4800, "attention_share": 1.0, "imitation": "bernoulli"}),
-    "tprl": ("tprl_start", {"steps": 165}),
+    "soft_topk": rival("soft_topk", steps=180, rate=1e-4),
+    "st_gumbel": rival("st_gumbel", steps=200, rate=3e-4),
+    "dynamicvit": rival("dynamicvit", steps=200, rate=3e-4),
+    "noise_gate": rival("noise_gate", steps=215, rate=1e-4),
+    "attention_distill": rival("attention_distill", "", steps=2500, looked=4800),
+    "tprl_start": Training("", tprl.train_start, tprl.StartConfig, {"steps": 1000, "looked": 4800}),
+    "tprl": rival("tprl", "tprl_start", steps=165),
 }
 # What the one scorer for all budgets, trained with labels, is held against.
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"grip only {budget}": ("stage1", {"steps": 200, "budget": budget}) for budget in ("0.02", "0.05", "0.1")},
-    "label-free stage1": ("", {"steps": 750, "looked": 4800, "attention_share": 0.98, "label_free": True}),
-    "grip label-free": ("label-free stage1", {"steps": 200, "label_free": True}),
+VARIANTS = {
+    **{f"grip only {budget}": grip(steps=200, budget=budget) for budget in ("0.02", "0.05", "0.1")},
+    "label-free stage1": stage1(**STAGE1, label_free=True),
+    "grip label-free": grip("label-free stage1", steps=200, label_free=True),
 }
 UNTRAINED = (
     *("full", "blind", "random", "uniform", "downsample", "cls_attention", "fopru_rank", "fopru_row", "visionzip"),
@@ -88,9 +114,9 @@ class Field:
 
     compare: Compare
     vlm: FrozenVLM
-    banks: Callable[[str, bool], tuple[Bank, Bank]]
+    banks: Callable[[str, bool], tuple[Bank, DevSet]]
     """data, label-free or not -> training and dev examples, encoded once for all runs"""
-    plan: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=lambda: PLAN | VARIANTS)
+    plan: dict[str, Training] = field(default_factory=lambda: PLAN | VARIANTS)
     trained: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def folder(self, name: str, seed: int) -> Path:
@@ -98,22 +124,17 @@ class Field:
 
     def scorer(self, name: str, seed: int) -> Path:
         """The folder of a trained scorer; trains what is missing."""
-        start, settings = self.plan[name]
-        out = self.folder(name, seed)
-        before = None if start in ("", "fresh") else self.scorer(start, seed)
+        plan, out = self.plan[name], self.folder(name, seed)
+        settings = plan.settings
+        before = self.scorer(plan.start, seed) if plan.start else None
         if not (out / "scorer.json").is_file():
             bank, dev = self.banks(settings.get("data", "scenes"), settings.get("label_free", False))
             shape = {key: settings[key] for key in SHAPE if key in settings}
-            told = {key: value for key, value in settings.items() if key not in SHAPE}
-            common = {"out": out, "seed": seed, "examples": self.compare.examples, **told}
+            others = {key: value for key, value in settings.items() if key not in SHAPE}
+            config = plan.config(**{"out": out, "seed": seed, "examples": self.compare.examples, **others})
             torch.manual_seed(seed)
-            begun = checkpoint.load(before, self.vlm) if before else Scorer(ScorerConfig(dim=self.vlm.dim, **shape))
-            if start == "" or "relaxation" in settings:
-                warmup(self.vlm, begun, bank, dev, WarmupConfig(**common))
-            elif name == "tprl":
-                tprl.train(self.vlm, begun, bank, dev, tprl.PPOConfig(**common))
-            else:
-                train(self.vlm, begun, bank, dev, GRPOConfig(**common))
+            scorer = checkpoint.load(before, self.vlm) if before else Scorer(ScorerConfig(dim=self.vlm.dim, **shape))
+            plan.train(self.vlm, scorer, bank, dev, config)
         notes = checkpoint.read_notes(out)["provenance"]
         took = {key: notes[key] for key in ("steps", "seconds", "commit")}
         self.trained[out.name] = took | {key: notes["settings"][key] for key in ("dev", "best_step", "dev_examples")}
@@ -124,17 +145,17 @@ class Field:
     ) -> list[Row]:
         """Their rows on the locked test split, of the composed six if no benchmarks are named."""
         parsed = [Budget.parse(budget) for budget in budgets]
-        rows, limit = self.compare.runs / "rows.jsonl", self.compare.limit
-        return evaluate(self.vlm, methods, names or benchmarks.composed(), parsed, rows, limit=limit, seed=seed)
+        items = [open_items(name) for name in names or benchmarks.composed()]
+        rows = self.compare.runs / "rows.jsonl"
+        return evaluate(self.vlm, methods, items, parsed, rows, limit=self.compare.limit, seed=seed)
 
 
-def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Bank, Bank]]:
+def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Bank, DevSet]]:
     """What `Field.banks` is; remembers two."""
 
     @lru_cache(maxsize=2)
-    def encoded(data: str, label_free: bool) -> tuple[Bank, Bank]:
-        told = RunConfig(out=compare.runs, data=data, examples=compare.examples, label_free=label_free)
-        return banks(vlm, told)
+    def encoded(data: str, label_free: bool) -> tuple[Bank, DevSet]:
+        return load_banks(vlm, RunConfig(compare.runs, data, compare.examples, label_free=label_free))
 
     return encoded
 
@@ -157,9 +178,9 @@ def main(compare: Compare) -> None:
     write(rows, compare.out / "compare")
     variants = [row for row in rows if row.pruner == "grip" and row.seed in compare.variant_seeds]
     for seed in compare.variant_seeds:
-        for name, (_, settings) in VARIANTS.items():
+        for name, plan in VARIANTS.items():
             if name.startswith("grip"):
-                budgets = (settings["budget"],) if "budget" in settings else BUDGETS
+                budgets = (plan.settings["budget"],) if "budget" in plan.settings else BUDGETS
                 variants += ours.test({name: pruners.load("grip", scorer=ours.scorer(name, seed))}, seed, budgets)
     if variants:
         write(variants, compare.out / "variants")

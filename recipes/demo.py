@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grip_vlm import benchmarks, draw, pruners, report, vlms
+from grip_vlm.benchmarks.items import open_items
 from grip_vlm.benchmarks.scenes.compose import GRID
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import evaluate
@@ -72,7 +73,8 @@ def main(demo: Demo) -> None:
     chosen = {name: pruners.load(name, scorer=demo.vlm if name == "grip" else None) for name in PRUNERS}
     rows_path = demo.out / "rows.jsonl"
     budgets = [Budget.parse(budget) for budget in BUDGETS]
-    rows = evaluate(vlm, chosen, benchmarks.composed(), budgets, rows_path, split=demo.split, limit=demo.items)
+    items = [open_items(name, demo.split) for name in benchmarks.composed()]
+    rows = evaluate(vlm, chosen, items, budgets, rows_path, limit=demo.items)
     print_table(console, rows)
     report.write([rows_path], demo.out / "frontier.png", demo.out / "table.md")
     draw.save(sheet(vlm, demo.split), demo.out / "sheet.png")

@@ -16,7 +16,8 @@ from compare import Compare, Field, encoder
 from grip_vlm import checkpoint, vlms
 from grip_vlm.benchmarks.data import load_examples
 from grip_vlm.training.bank import Bank, build_bank
-from grip_vlm.training.grpo import GRPOConfig, train
+from grip_vlm.training.grpo import train
+from grip_vlm.training.settings import GRPOConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class TwoVLMs:
 
 def trained(field: Field, theirs: Bank, seed: int) -> Path:
     """The scorer's folder; `theirs` are the training examples as the second VLM sees them."""
-    out, settings = field.compare.runs / f"two_vlms-{seed}", field.plan["grip"][1]
+    out, settings = field.compare.runs / f"two_vlms-{seed}", field.plan["grip"].settings
     begun = checkpoint.load(field.scorer("stage1", seed), field.vlm)
     config = GRPOConfig(out=out, seed=seed, examples=field.compare.examples, **settings)
     train(field.vlm, begun, *field.banks("scenes", False), config, [theirs])
