@@ -13,7 +13,7 @@ test: .venv/ready
 OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
 test-oldest: .oldest/ready
-	PYTHONPATH=$(CURDIR)/.oldest $(BIN)/python -m pytest tests/test_families.py tests/test_upstream.py tests/test_any_vlm.py
+	PYTHONPATH=$(CURDIR)/.oldest $(BIN)/python -m pytest tests/vlms/test_families.py tests/vlms/test_transformers.py tests/vlms/test_wrapped_models.py
 
 .oldest/ready: .venv/ready
 	rm -rf .oldest
@@ -24,7 +24,7 @@ test-oldest: .oldest/ready
 SITE := -c 'import site; print(*site.getsitepackages())'
 
 test-lmms: .lmms/ready
-	.lmms/bin/python -m pytest tests/test_lmms_eval.py
+	.lmms/bin/python -m pytest tests/serving/test_lmms_eval.py
 
 .lmms/ready: .venv/ready lmms-requirements.txt
 	rm -rf .lmms

@@ -4,13 +4,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # set before Hugging Face's libraries are imported: a test never reaches for the hub
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "tiny_llava"))
 
 import build
 from grip_vlm import vlms

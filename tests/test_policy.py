@@ -1,287 +1,293 @@
-"""The k-subset Gibbs policy is what it claims to be: checked against listing every subset, where they can be listed."""
+"""The sequential policy: draws, laws and the greedy path belong together, for every ordered draw of 3 out of 5."""
 
-import math
-from itertools import combinations, pairwise
+from itertools import permutations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from grip_vlm import subsets
-from grip_vlm.training import gibbs
+from grip_vlm import policy, subsets
+from grip_vlm.mdp import State
+from grip_vlm.rivals import plackett_luce
+from grip_vlm.scorer import Scorer, ScorerConfig, Scores
 
-
-def random_scores(*shape, scale=1.5, seed=0):
-    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def every_subset(n, k):
-    rows = torch.tensor(list(combinations(range(n), k)))
-    return torch.zeros(len(rows), n, dtype=torch.bool).scatter_(1, rows, True)
+ORDERS = torch.tensor(list(permutations(range(5), 3)))  # (60, 3)
 
 
-def enumerated(scores, k):
-    """Every k-subset of (N,) scores, (S, N), and its probability, (S,), by definition."""
-    masks = every_subset(len(scores), k)
-    return masks, (masks.double() @ scores).softmax(0)
+def random_scores(b=1, n=5, seed=0, aversion=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    importance = torch.randn(b, n, generator=generator, dtype=torch.float64)
+    keys = F.normalize(torch.randn(b, n, 3, generator=generator, dtype=torch.float64), dim=-1)
+    return Scores(importance, aversion * torch.rand(b, n, generator=generator, dtype=torch.float64), keys)
 
 
-def law_of(scores, k):
-    return gibbs.gibbs(scores[None], torch.tensor([k]))
+def k_of(*k):
+    return torch.tensor(k)
 
 
-SMALL = [(1, 1), (4, 1), (6, 3), (9, 4), (9, 8), (5, 5)]
-small = pytest.mark.parametrize(("n", "k"), SMALL)
+def by_hand(scores, order, temperature=1.0):
+    """log p of each pick of one draw, from the definition."""
+    importance, aversion, keys = (part[0] for part in scores)
+    kept, logs = [], []
+    for token in order:
+        left = [i for i in range(len(importance)) if i not in kept]
+        redundancy = [max([0.0, *(float(keys[i] @ keys[j]) for j in kept)]) for i in left]
+        value = (importance[left] - aversion[left] * torch.tensor(redundancy, dtype=torch.float64)) / temperature
+        logs.append(value.log_softmax(0)[left.index(token)])
+        kept.append(token)
+    return torch.stack(logs)
 
 
-# ---- against enumeration ---------------------------------------------------------------------------------------------
+def padded(scores, more):
+    """The same tokens and `more` that are padding, with keys that would repeat everything."""
+    keys = torch.cat([scores.keys, scores.keys[:, :1].expand(-1, more, -1)], 1)
+    return Scores(F.pad(scores.importance, (0, more), value=-torch.inf), F.pad(scores.aversion, (0, more)), keys)
 
 
-@small
-def test_log_prob_is_the_enumerated_one_and_sums_to_one(n, k):
-    scores = random_scores(n)
-    masks, probabilities = enumerated(scores, k)
-    found = gibbs.log_prob(law_of(scores, k), masks[None])[0]
-    torch.testing.assert_close(found.exp(), probabilities, atol=1e-9, rtol=0)
-    assert float(found.exp().sum()) == pytest.approx(1, abs=1e-9)
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_each_step_is_a_softmax_over_the_tokens_left_less_what_they_repeat(temperature):
+    scores = random_scores()
+    laws = policy.step_laws(scores, ORDERS[None], temperature)
+    found = laws.gather(3, ORDERS[None, ..., None])[0, ..., 0]
+    torch.testing.assert_close(found, torch.stack([by_hand(scores, o.tolist(), temperature) for o in ORDERS]))
 
 
-@small
-def test_inclusion_is_the_enumerated_mean(n, k):
-    scores = random_scores(n)
-    masks, probabilities = enumerated(scores, k)
-    torch.testing.assert_close(law_of(scores, k).inclusion[0], probabilities @ masks.double(), atol=1e-9, rtol=0)
+def test_the_probabilities_of_all_ordered_draws_sum_to_one():
+    scores = random_scores(2)
+    orders, k = ORDERS.expand(2, 60, 3), k_of(3, 3)
+    total = policy.log_prob(scores, orders, k, 1.0).exp().sum(1)
+    torch.testing.assert_close(total, torch.ones(2, dtype=torch.float64))
 
 
-@small
-def test_entropy_is_the_enumerated_one(n, k):
-    scores = random_scores(n)
-    _, probabilities = enumerated(scores, k)
-    expected = -float((probabilities * probabilities.log()).sum())
-    assert float(gibbs.entropy(law_of(scores, k))) == pytest.approx(expected, abs=1e-9)
-
-
-@small
-def test_kl_is_the_enumerated_one(n, k):
-    scores, reference = random_scores(n), random_scores(n, seed=1)
-    _, p = enumerated(scores, k)
-    _, q = enumerated(reference, k)
-    found = gibbs.kl(law_of(scores, k), law_of(reference, k))
-    assert float(found) == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-9)
-
-
-def test_kl_to_itself_is_zero_whatever_is_added_to_all_scores():
-    scores = random_scores(300)
-    assert float(gibbs.kl(law_of(scores + 5, 40), law_of(scores - 7, 40))) == pytest.approx(0, abs=1e-9)
-
-
-def test_the_gradient_of_log_prob_is_the_subset_minus_the_inclusion():
-    n, k, step = 8, 3, 1e-5
-    scores = random_scores(n)
-    mask = every_subset(n, k)[None, 17:18]
-    nudge = step * torch.eye(n, dtype=torch.float64)
-    up, down = (gibbs.gibbs(scores + sign * nudge, torch.full((n,), k)) for sign in (1, -1))
-    each = mask.expand(n, 1, n)
-    gradient = (gibbs.log_prob(up, each) - gibbs.log_prob(down, each))[:, 0] / (2 * step)
-    torch.testing.assert_close(gradient, mask[0, 0].double() - law_of(scores, k).inclusion[0], atol=1e-7, rtol=0)
-
-
-def test_spread_is_the_sum_of_the_variances():
-    scores = random_scores(7)
-    masks, probabilities = enumerated(scores, 3)
-    mean = probabilities @ masks.double()
-    assert float(law_of(scores, 3).spread) == pytest.approx(float((mean * (1 - mean)).sum()), abs=1e-9)
-
-
-def test_covariance_times_is_close_to_the_enumerated_covariance():
-    scores, x = random_scores(14, scale=0.7), random_scores(1, 14, seed=1)
-    masks, probabilities = enumerated(scores, 6)
-    centred = masks.double() - probabilities @ masks.double()
-    exact = (centred.T * probabilities) @ centred @ x[0]
-    found = gibbs.covariance_times(law_of(scores, 6), x)[0]
-    assert float((found - exact).norm() / exact.norm()) < 0.12
-
-
-def test_adding_a_constant_has_no_covariance_with_the_choice():
-    found = gibbs.covariance_times(law_of(random_scores(50), 9), torch.full((1, 50), 3.0, dtype=torch.float64))
-    assert float(found.abs().max()) < 1e-12
-
-
-# ---- the two ways to the normaliser ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
-@pytest.mark.parametrize("k", [64, 192])
-def test_the_saddlepoint_is_as_close_as_its_documentation_says(k, scale):
-    p = law_of(random_scores(576, scale=scale), k).tilted
-    d = (p * (1 - p)).sum(1)
-    assert float(d) > gibbs.SADDLE_FROM
-    quick_pmf, quick_inclusion = gibbs._saddlepoint(p, d)
-    exact_pmf, exact_inclusion = gibbs._fourier(p, torch.tensor([k]))
-    assert float((quick_pmf - exact_pmf).abs()) < 5e-5
-    assert float((quick_inclusion - exact_inclusion).abs().max()) < 2e-4
-
-
-def test_the_saddlepoint_is_as_close_as_documented_where_it_takes_over():
-    # Many tokens, few kept: the skewest law there is at this variance.
-    scores = torch.zeros(4096, dtype=torch.float64)
-    law = law_of(scores, 9)
-    assert float((law.tilted * (1 - law.tilted)).sum()) > gibbs.SADDLE_FROM
-    expected = math.lgamma(4097) - math.lgamma(10) - math.lgamma(4088)
-    assert float(law.log_z) == pytest.approx(expected, abs=5e-5)
-
-
-def test_equal_scores_have_the_binomial_normaliser_on_both_ways():
-    for n, k in [(20, 6), (576, 192)]:
-        expected = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-        assert float(law_of(torch.full((n,), 2.5), k).log_z) == pytest.approx(expected, abs=5e-5)
-
-
-def test_inclusion_sums_to_k_on_both_ways():
-    for k in (3, 64, 192, 573):
-        assert float(law_of(random_scores(576), k).inclusion.sum()) == pytest.approx(k, abs=1e-9)
-
-
-# ---- sampling and the mode -------------------------------------------------------------------------------------------
-
-
-def test_every_draw_has_exactly_its_size():
-    scores = random_scores(4, 200)
-    k = torch.tensor([1, 17, 100, 200])
-    drawn = gibbs.sample(gibbs.gibbs(scores, k), 16, torch.Generator().manual_seed(0))
-    assert torch.equal(drawn.sum(-1), k[:, None].expand(4, 16))
-
-
-def test_draws_follow_the_enumerated_probabilities():
-    scores, draws = random_scores(7), 7000
-    masks, probabilities = enumerated(scores, 3)  # 35 subsets
-    drawn = gibbs.sample(law_of(scores, 3), draws, torch.Generator().manual_seed(0))[0]
-    counts = (drawn[:, None] == masks).all(-1).sum(0)
-    statistic = float(((counts - draws * probabilities) ** 2 / (draws * probabilities)).sum())
+def test_draws_follow_the_probabilities_of_their_orders():
+    scores, draws, k = random_scores(), 6000, k_of(3)
+    drawn = policy.sample(scores, k, draws, 0.7, torch.Generator().manual_seed(0))[0]
+    counts = (drawn[:, None] == ORDERS).all(-1).sum(0)
+    expected = draws * policy.log_prob(scores, ORDERS[None], k, 0.7)[0].exp()
     assert int(counts.sum()) == draws
-    assert statistic < 65.2  # the 99.9 % quantile of chi-square with 34 degrees of freedom
+    assert float(((counts - expected) ** 2 / expected).sum()) < 98.3  # 99.9 % quantile, 59 degrees of freedom
 
 
-def test_the_same_seed_draws_the_same_subsets():
-    law = law_of(random_scores(60), 9)
-    first, again, other = (gibbs.sample(law, 8, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+def test_without_aversion_it_is_plackett_luce():
+    scores = random_scores(aversion=0.0)
+    laws = policy.step_laws(scores, ORDERS[None], 1.0)
+    expected = plackett_luce.step_log_probs(scores.importance, ORDERS[None])
+    torch.testing.assert_close(laws.gather(3, ORDERS[None, ..., None])[..., 0], expected)
 
 
-def test_the_mode_is_the_most_probable_subset():
-    scores = random_scores(9)
-    masks, probabilities = enumerated(scores, 4)
-    assert torch.equal(subsets.top_k(scores[None], torch.tensor([4]))[0], masks[probabilities.argmax()])
+def test_a_row_of_few_tokens_has_the_same_law_beside_one_that_draws_more_than_it_has():
+    short, long = random_scores(n=4, seed=3), random_scores(n=20, seed=4)
+    batch = Scores(*(torch.cat(parts) for parts in zip(padded(short, 16), long, strict=True)))
+    k = k_of(3, 7)
+    order = policy.sample(batch, k, 64, 1.0, torch.Generator().manual_seed(0))
+    found = policy.log_prob(batch, order, k, 1.0)[0]
+    torch.testing.assert_close(found, policy.log_prob(short, order[:1, :, :3], k_of(3), 1.0)[0])
+    other = random_scores(n=4, seed=5)
+    others = Scores(*(torch.cat(parts) for parts in zip(padded(other, 16), long, strict=True)))
+    away = policy.divergence(batch, others, order, k)[0]
+    torch.testing.assert_close(away, policy.divergence(short, other, order[:1, :, :3], k_of(3))[0])
 
 
-def test_ties_go_to_the_lower_index():
-    scores = torch.tensor([[1.0, 2.0, 2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
-    chosen = subsets.top_k(scores, torch.tensor([2, 3]))
-    assert chosen.int().tolist() == [[0, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
+def test_scores_that_differ_by_thousands_have_finite_laws_and_gradients():
+    scores = random_scores(1, 50)
+    scores = scores._replace(importance=(1e3 * scores.importance).requires_grad_())
+    order = policy.sample(scores, k_of(20), 4, 1.0, torch.Generator().manual_seed(0))
+    found = policy.log_prob(scores, order, k_of(20), 1.0)
+    found.sum().backward()
+    assert torch.isfinite(found).all()
+    assert torch.isfinite(scores.importance.grad).all()
 
 
-def test_greedy_subsets_of_growing_budgets_are_nested():
-    scores = random_scores(1, 30)
-    chosen = [subsets.top_k(scores, torch.tensor([k])) for k in range(1, 31)]
-    assert all(bool((small <= large).all()) for small, large in pairwise(chosen))
+def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and_keys():
+    """The score-function gradient over all draws equals finite differences of the expectation."""
+    scores, k = random_scores(), k_of(3)
+    reward = torch.randn(60, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def log_probs(given):
+        return policy.log_prob(given, ORDERS[None], k, 1.0)[0]
+
+    leaves = Scores(*(part.clone().requires_grad_() for part in scores))
+    (log_probs(scores).exp() * reward * log_probs(leaves)).sum().backward()
+    for index, leaf in enumerate(leaves):
+        found = torch.zeros_like(leaf)
+        for at in range(leaf.numel()):
+            nudge = torch.zeros(leaf.numel(), dtype=torch.float64)
+            nudge[at] = 1e-6
+            nudge = nudge.view_as(leaf)
+            up, down = (
+                scores._replace(**{Scores._fields[index]: scores[index] + sign * nudge}) for sign in (1.0, -1.0)
+            )
+            found.view(-1)[at] = ((log_probs(up).exp() - log_probs(down).exp()) @ reward) / 2e-6
+        torch.testing.assert_close(leaf.grad, found, atol=1e-6, rtol=1e-5)
 
 
-# ---- batches, padding, borders ---------------------------------------------------------------------------------------
+def test_no_token_is_drawn_twice_and_padding_never():
+    k = k_of(12, 7, 3)
+    scores = padded(random_scores(3, 12), 4)
+    order = policy.sample(scores, k, 16, 1.0, torch.Generator().manual_seed(0))
+    assert order.shape == (3, 16, 12)
+    mask = policy.kept(order, k, 16)
+    assert torch.equal(mask.sum(2), k[:, None].expand(3, 16))
+    assert not mask[..., 12:].any()
 
 
-def padded(scores, width):
-    return torch.cat([scores, torch.full((width - len(scores),), -torch.inf, dtype=scores.dtype)])
+def test_the_same_seed_draws_the_same_orders():
+    scores = random_scores(2, 30)
+    one, two = (policy.sample(scores, k_of(9, 4), 3, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, two)
 
 
-def test_padding_is_never_drawn_and_never_greedy():
-    scores = torch.stack([padded(random_scores(6), 9), padded(random_scores(9), 9)])
-    k = torch.tensor([5, 5])
-    drawn = gibbs.sample(gibbs.gibbs(scores, k), 200, torch.Generator().manual_seed(0))
-    assert not drawn[0, :, 6:].any()
-    assert not subsets.top_k(scores, k)[0, 6:].any()
+def test_padding_and_other_budgets_in_the_batch_change_no_probability():
+    scores, k = random_scores(20, 6), torch.arange(20) * 7 % 6 + 1
+    order = policy.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
+    together = policy.log_prob(padded(scores, 3), order, k, 1.0)
+    for row in range(20):
+        alone = Scores(*(part[row : row + 1] for part in scores))
+        mine, few = order[row : row + 1, :, : int(k[row])], k[row : row + 1]
+        expected = policy.log_prob(alone, mine, few, 1.0)
+        torch.testing.assert_close(together[row : row + 1], expected)
 
 
-@pytest.mark.parametrize(("n", "k"), [(7, 3), (300, 60)])
-def test_a_padded_row_equals_an_unpadded_one(n, k):
-    scores, reference = random_scores(n), random_scores(n, seed=1)
-    plain, wide = law_of(scores, k), law_of(padded(scores, n + 5), k)
-    plain_reference, wide_reference = law_of(reference, k), law_of(padded(reference, n + 5), k)
-    mask = gibbs.sample(plain, 4, torch.Generator().manual_seed(0))
-    wide_mask = torch.cat([mask, torch.zeros(1, 4, 5, dtype=torch.bool)], dim=2)
-    torch.testing.assert_close(wide.inclusion[:, :n], plain.inclusion, atol=1e-10, rtol=0)
-    assert not wide.inclusion[:, n:].any()
-    torch.testing.assert_close(gibbs.log_prob(wide, wide_mask), gibbs.log_prob(plain, mask))
-    torch.testing.assert_close(gibbs.entropy(wide), gibbs.entropy(plain))
-    torch.testing.assert_close(gibbs.kl(wide, wide_reference), gibbs.kl(plain, plain_reference))
+def test_steps_that_do_not_count_have_finite_gradients():
+    scores = padded(random_scores(2, 3), 2)
+    leaves = Scores(*(part.clone().requires_grad_() for part in scores))
+    k = k_of(1, 3)
+    order = policy.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
+    gains = policy.log_prob(leaves, order, k, 1.0), policy.divergence(scores, leaves, order, k)
+    torch.cat(gains).sum().backward()
+    assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
+    assert not leaves.importance.grad[:, 3:].any()
 
 
-def test_a_batch_of_different_budgets_equals_single_runs():
-    scores = random_scores(4, 400)
-    k = torch.tensor([1, 3, 120, 400])  # both ways to the normaliser, and all tokens kept
-    together = gibbs.gibbs(scores, k)
-    for row in range(4):
-        alone = law_of(scores[row], int(k[row]))
-        torch.testing.assert_close(together.log_z[row], alone.log_z[0], atol=1e-9, rtol=0)
-        torch.testing.assert_close(together.inclusion[row], alone.inclusion[0], atol=1e-9, rtol=0)
+def test_the_mean_divergence_over_draws_is_that_of_the_two_policies():
+    scores, other, k = random_scores(), random_scores(seed=3), k_of(3)
+    log_p, log_q = (policy.log_prob(given, ORDERS[None], k, 1.0)[0] for given in (scores, other))
+    steps = policy.divergence(scores, other, ORDERS[None], k)[0]
+    torch.testing.assert_close((log_p.exp() * steps).sum(), (log_p.exp() * (log_p - log_q)).sum())
 
 
-def test_keeping_all_leaves_one_subset_that_is_certain():
-    law = law_of(random_scores(6), 6)
-    assert gibbs.sample(law, 3).all()
-    assert float(gibbs.log_prob(law, torch.ones(1, 1, 6, dtype=torch.bool))) == pytest.approx(0, abs=1e-12)
-    assert float(gibbs.entropy(law)) == pytest.approx(0, abs=1e-12)
-    assert float(law.spread) == 0
+def test_a_policy_does_not_diverge_from_itself():
+    scores, k = random_scores(2, 20), k_of(5, 20)
+    order = policy.sample(scores, k, 3, 1.0, torch.Generator().manual_seed(0))
+    assert not policy.divergence(scores, scores, order, k).any()
 
 
-calls = pytest.mark.parametrize("call", [gibbs.gibbs, subsets.top_k, gibbs.soft_top_k])
+# ---- the greedy path -------------------------------------------------------------------------------------------------
 
 
-@calls
-def test_scores_that_are_not_a_number_are_refused(call):
-    with pytest.raises(ValueError, match="NaN"):
-        call(torch.tensor([[0.0, math.nan, 1.0]]), torch.tensor([1]))
+def test_the_greedy_path_takes_the_best_token_at_every_step():
+    scores, kept = random_scores(1, 12, aversion=6.0), []
+    for _ in range(5):
+        left = [i for i in range(12) if i not in kept]
+        kept.append(max(left, key=lambda token: float(by_hand(scores, [*kept, token])[-1])))
+    assert policy.greedy(scores, k_of(5))[0].nonzero()[:, 0].tolist() == sorted(kept)
 
 
-@calls
-@pytest.mark.parametrize("k", [0, -1, 3])
-def test_a_budget_that_the_tokens_cannot_meet_is_refused(call, k):
-    with pytest.raises(ValueError, match="k must be between 1 and"):
-        call(torch.tensor([[0.0, 1.0, -torch.inf]]), torch.tensor([k]))
+def test_the_greedy_path_is_where_cold_draws_end():
+    scores, k = random_scores(2, 30, aversion=4.0), k_of(6, 11)
+    order = policy.sample(scores, k, 1, 1e-4, torch.Generator().manual_seed(0))
+    assert torch.equal(policy.kept(order, k, 30)[:, 0], policy.greedy(scores, k))
 
 
-def test_scores_that_differ_by_thousands_stay_finite():
-    scores, k = random_scores(3, 60, scale=1e3), torch.tensor([1, 20, 59])
-    law, reference = gibbs.gibbs(scores, k), gibbs.gibbs(-scores, k)
-    mask = gibbs.sample(law, 4, torch.Generator().manual_seed(0))
-    for value in (law.log_z, law.inclusion, gibbs.entropy(law), gibbs.log_prob(law, mask), gibbs.kl(law, reference)):
-        assert torch.isfinite(value).all()
-    assert torch.equal(mask, subsets.top_k(scores, k)[:, None].expand_as(mask))
+def test_two_things_in_four_copies_each_are_kept_once_each():
+    keys = F.one_hot(torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1]]), 2).double()
+    scores = Scores(torch.tensor([[4.0, 3.9, 3.8, 3.7, 2.0, 1.9, 1.8, 1.7]]), torch.full((1, 8), 4.0), keys.float())
+    assert policy.greedy(scores, k_of(2))[0].tolist() == [True, False, False, False, True, False, False, False]
 
 
-# ---- the relaxation's gate -------------------------------------------------------------------------------------------
+def test_of_equal_tokens_the_first_is_kept():
+    scores = Scores(torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4, 1))
+    assert policy.greedy(scores, k_of(2))[0].tolist() == [True, True, False, False]
 
 
-def test_soft_top_k_opens_gates_that_sum_to_k():
-    scores = torch.stack([padded(random_scores(20), 30), random_scores(30), random_scores(30, scale=50.0)])
-    k = torch.tensor([6, 11, 30])
-    gates = gibbs.soft_top_k(scores, k).exp()
-    torch.testing.assert_close(gates.sum(1), k.double(), atol=1e-9, rtol=0)
-    assert not gates[0, 20:].any()
+def test_a_batch_of_different_budgets_and_lengths_equals_single_runs():
+    one, two = random_scores(1, 9), random_scores(1, 14, seed=1)
+    both = Scores(*(torch.cat(parts) for parts in zip(padded(one, 5), two, strict=True)))
+    for k in ([3, 14], [9, 2], [9, 14], [1, 13]):
+        found = policy.greedy(both, k_of(*k))
+        assert torch.equal(found[0, :9], policy.greedy(one, k_of(k[0]))[0])
+        assert not found[0, 9:].any()
+        assert torch.equal(found[1], policy.greedy(two, k_of(k[1]))[0])
 
 
-def test_the_gradient_of_soft_top_k_includes_the_shift_that_keeps_the_sum():
-    n, k, step = 9, torch.tensor([4]), 1e-6
-    scores, weight = random_scores(1, n).requires_grad_(), random_scores(n, seed=1)
-    (gibbs.soft_top_k(scores, k) * weight).sum().backward()
-    nudge = step * torch.eye(n, dtype=torch.float64)
-    up, down = (gibbs.soft_top_k(scores.detach() + sign * nudge, k.expand(n)) @ weight for sign in (1, -1))
-    torch.testing.assert_close(scores.grad[0], (up - down) / (2 * step), atol=1e-7, rtol=0)
+def test_a_batch_with_too_many_pairs_is_taken_in_parts(monkeypatch):
+    scores, k = random_scores(5, 20, aversion=4.0), k_of(3, 20, 1, 7, 12)
+    whole = policy.greedy(scores, k)
+    for pairs in (1, 2 * 20**2):
+        monkeypatch.setattr(sequential, "PAIRS", pairs)
+        assert torch.equal(policy.greedy(scores, k), whole)
 
 
-def test_padding_and_full_rows_have_finite_gradients():
-    scores = torch.stack([padded(random_scores(5), 7), random_scores(7)]).requires_grad_()
-    gates = gibbs.soft_top_k(scores, torch.tensor([2, 7]))
-    gates.masked_fill(~torch.isfinite(scores), 0.0).sum().backward()
-    assert torch.isfinite(scores.grad).all()
-    assert not scores.grad[0, 5:].any()
-    assert not scores.grad[1].any()
+@pytest.mark.parametrize("k", [0, 6])
+def test_a_budget_that_the_tokens_cannot_meet_is_refused(k):
+    with pytest.raises(ValueError, match=r"k must be between 1 and the number of tokens; got k \[[06]\] for \[5\]"):
+        policy.greedy(random_scores(), k_of(k))
+
+
+@pytest.mark.parametrize("part", Scores._fields)
+def test_scores_that_are_not_a_number_are_refused(part):
+    scores = random_scores()
+    getattr(scores, part)[0, 2] = torch.nan
+    with pytest.raises(ValueError, match=f"({part}|scores).* contain NaN"):
+        policy.greedy(scores, k_of(2))
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_a_scorer_chooses_by_the_way_its_configuration_names(one_pass):
+    torch.manual_seed(0)
+    scorer, k = Scorer(ScorerConfig(6, width=8, heads=1, one_pass=one_pass)).eval(), k_of(5)
+    state = State(
+        visual=torch.randn(1, 12, 6),
+        visual_mask=torch.ones(1, 12, dtype=torch.bool),
+        places=torch.rand(1, 12, 2),
+        image=torch.zeros(1, 12, dtype=torch.long),
+        question=torch.randn(1, 3, 6),
+        question_mask=torch.ones(1, 3, dtype=torch.bool),
+    )
+    with torch.no_grad():
+        scores = scorer(state, k)
+    in_turn, by_score = policy.greedy(scores, k), subsets.top_k(policy.discounted(scores), k)
+    assert not torch.equal(in_turn, by_score)
+    assert torch.equal(policy.choose(scorer, state, k), by_score if one_pass else in_turn)
+
+
+# ---- exploration -----------------------------------------------------------------------------------------------------
+
+
+def test_disagreement_is_the_share_of_tokens_that_another_subset_lacks():
+    mask = torch.tensor([[[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]], [[1, 1, 0, 0]] * 3], dtype=torch.bool)
+    torch.testing.assert_close(policy.disagreement(mask, k_of(2, 2)), torch.tensor([0.5, 0.0]))
+
+
+# ---- one pass --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 64])
+def test_one_pass_takes_off_the_highest_cosine_with_any_token_more_important(n):
+    scores = random_scores(2, n)
+    cosine = scores.keys @ scores.keys.mT
+    for b in range(2):
+        for i in range(n):
+            better = [float(cosine[b, i, j]) for j in range(n) if scores.importance[b, j] > scores.importance[b, i]]
+            expected = scores.importance[b, i] - scores.aversion[b, i] * max([0.0, *better])
+            assert float(policy.discounted(scores)[b, i]) == pytest.approx(float(expected))
+
+
+def test_one_pass_leaves_padding_at_minus_infinity_and_ignores_it():
+    scores = random_scores(1, 6)
+    found = policy.discounted(padded(scores, 2))
+    assert torch.equal(found[:, :6], policy.discounted(scores))
+    assert torch.isneginf(found[:, 6:]).all()
+
+
+def test_of_two_equal_tokens_the_second_repeats_the_first():
+    scores = Scores(torch.ones(1, 2), torch.full((1, 2), 3.0), torch.ones(1, 2, 1))
+    assert policy.discounted(scores)[0].tolist() == [1.0, -2.0]
+
+
+def test_one_pass_has_a_gradient_in_importance_alone():
+    leaves = Scores(*(part.clone().requires_grad_() for part in random_scores(1, 5)))
+    policy.discounted(leaves).sum().backward()
+    assert torch.equal(leaves.importance.grad, torch.ones(1, 5, dtype=torch.float64))
+    assert leaves.aversion.grad is None
+    assert leaves.keys.grad is None

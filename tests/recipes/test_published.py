@@ -16,7 +16,7 @@ from grip_vlm.pruners.inside import Inside
 from grip_vlm.pruners.scored import Scored
 from grip_vlm.vlms.early import KNOWN
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "recipes" / "published"
 README = (FOLDER / "README.md").read_text()
 STAND_IN = """#!/bin/sh

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import tiny
 import torch
-from test_families import batch_of, calm
 from tiny._tiny import TEXT, VISION, Tiny, settle, tokenizer
+from toolkit.families import batch_of, calm
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, SiglipVisionConfig
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 

@@ -26,7 +26,7 @@ ITEMS = 12
 def folder(tmp_path_factory):
     """The local task that docs/lmms-eval.md speaks of."""
     folder = tmp_path_factory.mktemp("task")
-    recipe = Path(__file__).resolve().parent.parent / "recipes" / "lmms_task.py"
+    recipe = Path(__file__).resolve().parents[2] / "recipes" / "lmms_task.py"
     subprocess.run([sys.executable, recipe, "--out", folder, "--items", str(ITEMS)], check=True, capture_output=True)
     return folder
 

@@ -10,7 +10,7 @@ import pytest
 
 from grip_vlm import benchmarks, cli, vlms
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *ROOT.glob("re*/**/*.md")]
 QUICK = {

@@ -5,7 +5,7 @@ from functools import cache, partial
 import pytest
 import tiny
 import torch
-from test_families import calm
+from toolkit.families import calm
 
 from grip_vlm import pruners, vlms
 from grip_vlm.budget import Budget

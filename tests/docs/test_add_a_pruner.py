@@ -12,7 +12,7 @@ import torch
 
 from grip_vlm import cli, pruners, vlms
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "add-a-pruner.md").read_text()
 NAME = "unlike_mean"
 METHOD, BY_HAND = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)

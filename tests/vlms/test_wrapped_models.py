@@ -9,7 +9,7 @@ import transformers
 from accelerate import dispatch_model
 from packaging.version import Version
 from peft import LoraConfig, get_peft_model
-from test_families import CLOSE, LONG, QUESTION, RANDOM, batch_of, calm
+from toolkit.families import CLOSE, LONG, QUESTION, RANDOM, batch_of, calm
 
 from grip_vlm import cli, vlms
 from grip_vlm.mdp import Action

@@ -1,13 +1,24 @@
 """The contract of every VLM family, on tiny random models of the true transformers classes: pruning is exact."""
 
-from functools import cache
 from types import SimpleNamespace
 
 import pytest
-import tiny
 import torch
+from toolkit.families import (
+    CLOSE,
+    LONG,
+    NAMES,
+    QUESTION,
+    RANDOM,
+    batch_of,
+    calm,
+    full_positions,
+    left_on,
+    load,
+    longer_types,
+)
 
-from grip_vlm import pruners, vlms
+from grip_vlm import vlms
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import Action
@@ -15,19 +26,10 @@ from grip_vlm.sequence import follow_up
 from grip_vlm.training.bank import build_bank
 from grip_vlm.training.rewards import teacher_forced
 
-NAMES = tiny.names()
-VIDEO = [name for name in NAMES if tiny.load(name).video]
+VIDEO = [name for name in NAMES if load(name).video]
 # Where a removed token is by design not a masked one: docs/exactness.md.
 RECURRENT = {"qwen3_5_hybrid"}
 SAID = ("what is in the image ?", "is there a cat ?", "how many ?"), ("red circle", "yes", "one two three")
-QUESTION, LONG = "what is in the image ?", "how many red circle are there in the image on the left ?"
-RANDOM = pruners.load("random")
-CLOSE = {"atol": 2e-4, "rtol": 1e-4}
-
-
-@cache
-def load(name):
-    return tiny.load(name)
 
 
 @pytest.fixture(params=NAMES)
@@ -35,32 +37,9 @@ def family(request):
     return load(request.param)
 
 
-def calm(family, **how):
-    """Five tokens, none of which stands for an image."""
-    config = family.model.config
-    visual = [getattr(config, f"{kind}_token_id", None) for kind in ("image", "video")]
-    banned = [token for token in visual if token is not None and token < config.get_text_config().vocab_size]
-    return {"max_new_tokens": 5, "do_sample": False, "suppress_tokens": banned, **how}
-
-
-def batch_of(family, padding_side="left"):
-    """Two rows of different lengths: two images and a long question, one image and a short one."""
-    first, second = (family.images(2), LONG), (family.images(3)[2:], QUESTION)
-    return family.inputs([first, second], padding_side), [family.inputs([first]), family.inputs([second])]
-
-
 def valid_logits(model, inputs):
     logits, mask = model(**inputs).logits, inputs.get("attention_mask")
     return logits[mask.bool()] if mask is not None else logits.flatten(0, 1)
-
-
-def full_positions(vlm, inputs):
-    """Explicit positions of the unpruned sequence, as `forward` wants them."""
-    attention = inputs["attention_mask"]
-    positions = vlm.positions(inputs, attention)
-    if positions.ndim == 3:
-        positions = torch.cat([(attention.cumsum(1) - 1).clamp(min=0)[None], positions])
-    return positions + vlm.forward_offset
 
 
 def masked_logits(vlm, inputs, pruned_mask, slots):
@@ -78,16 +57,6 @@ def some(state, share, seed=0):
     draw = draw.masked_fill(~state.visual_mask, -1)
     keep = (state.counts * share).ceil()[:, None]
     return draw.argsort(1, descending=True).argsort(1) < keep
-
-
-def longer_types(inputs, sequences):
-    """Token types of a prompt and of the text that followed it; PaliGemma calls what follows 1, the others 0."""
-    types = {name: inputs[name] for name in ("token_type_ids", "mm_token_type_ids") if name in inputs}
-    after = int("token_type_ids" in inputs and not (inputs["token_type_ids"] == 1).any())
-    return {
-        name: torch.nn.functional.pad(value, (0, sequences.shape[1] - value.shape[1]), value=after)
-        for name, value in types.items()
-    }
 
 
 # ---- 1. keep-all is the unpruned model -------------------------------------------------------------------------------
@@ -248,16 +217,6 @@ def test_a_row_of_text_alone_is_left_as_it_is(family):
 
 
 # ---- 6. nothing is left behind ---------------------------------------------------------------------------------------
-
-
-def left_on(model):
-    return {
-        "attributes": [sorted(vars(module)) for module in model.modules()],
-        "hooks": [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in model.modules()],
-        "config": model.config.to_json_string(),
-        "training": [module.training for module in model.modules()],
-        "gradients": [weight.requires_grad for weight in model.parameters()],
-    }
 
 
 def test_nothing_is_left_on_the_model_that_an_unpruned_run_does_not_leave(family):

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from test_pareto import coins, rows, write
+from toolkit.rows import coins, rows, write
 
 from grip_vlm import report
 from grip_vlm.report import figures, tables, verdict

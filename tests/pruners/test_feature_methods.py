@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from test_families import NAMES, batch_of, load
+from toolkit.families import NAMES, batch_of, load
 from torch import Tensor
 
 from grip_vlm import pruners, vlms

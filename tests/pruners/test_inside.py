@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_families import batch_of, load
-from test_inside import CLOSE, columns, last_token, masked_keys, recomputed, run
+from toolkit.families import CLOSE, batch_of, load
+from toolkit.leaving import columns, last_token, masked_keys, recomputed, run
 
 from grip_vlm import pruners, vlms
 from grip_vlm.budget import Budget

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_families import CLOSE, LONG, QUESTION, full_positions, load
+from toolkit.families import CLOSE, LONG, QUESTION, full_positions, load
 from transformers import LlavaConfig
 
 from grip_vlm import vlms

@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 import transformers.modeling_flash_attention_utils as flash
-from test_families import CLOSE, RANDOM, batch_of, calm
+from toolkit.families import CLOSE, RANDOM, batch_of, calm
 
 BIDIRECTIONAL = ["gemma3", "gemma4", "paligemma", "paligemma2"]
 

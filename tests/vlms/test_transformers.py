@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 import torch
-from test_families import CLOSE, LONG, NAMES, QUESTION, load
+from toolkit.families import CLOSE, LONG, NAMES, QUESTION, load
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
