@@ -13,7 +13,7 @@ from grip_vlm import registry
 from grip_vlm.vlms.encode import Encoded
 from grip_vlm.vlms.frozen import Answer, FrozenVLM
 
-__all__ = ["Answer", "Encoded", "FrozenVLM", "families", "load", "shipped", "wrap"]
+__all__ = ["Answer", "Encoded", "FrozenVLM", "load", "shipped", "verified", "wrap"]
 
 # Families that take `mm_encoder_outputs` but read something from it that is not one feature per placeholder.
 REFUSED = {
@@ -26,7 +26,7 @@ REFUSED = {
 }
 
 
-def families() -> list[str]:
+def verified() -> list[str]:
     """Model types whose pruning is verified by tests."""
     return registry.names("vlms.families")
 
@@ -43,12 +43,12 @@ def family_of(config: Any) -> type[FrozenVLM]:
         ValueError: a type that is known not to work, with the reason.
     """
     kind = config.model_type
-    if kind in families():
+    if kind in verified():
         return cast(type[FrozenVLM], registry.load("vlms.families", kind, "family").VLM)
     if kind in REFUSED:
-        raise ValueError(f"{kind} cannot be pruned: {REFUSED[kind]}; verified families: {', '.join(families())}")
+        raise ValueError(f"{kind} cannot be pruned: {REFUSED[kind]}; verified families: {', '.join(verified())}")
     if getattr(config, "image_token_id", None) is None:
-        raise ValueError(f"{kind} has no image_token_id; verified families: {', '.join(families())}")
+        raise ValueError(f"{kind} has no image_token_id; verified families: {', '.join(verified())}")
     return FrozenVLM
 
 
