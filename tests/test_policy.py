@@ -1,4 +1,4 @@
-"""The sequential policy: draws, laws and the greedy path belong together, for every ordered draw of 3 out of 5."""
+"""The sequential policy: samples, probabilities and greedy picks agree, for every ordered sample of 3 out of 5."""
 
 from itertools import permutations
 
@@ -26,7 +26,7 @@ def k_of(*k):
 
 
 def by_hand(scores, order, temperature=1.0):
-    """log p of each pick of one draw, from the definition."""
+    """log p of each pick of one sample, from the definition."""
     importance, aversion, keys = (part[0] for part in scores)
     kept, logs = [], []
     for token in order:
@@ -47,35 +47,35 @@ def padded(scores, more):
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
 def test_each_step_is_a_softmax_over_the_tokens_left_less_what_they_repeat(temperature):
     scores = random_scores()
-    laws = policy.step_laws(scores, ORDERS[None], temperature)
-    found = laws.gather(3, ORDERS[None, ..., None])[0, ..., 0]
+    steps = policy.step_log_probs(scores, ORDERS[None], temperature)
+    found = steps.gather(3, ORDERS[None, ..., None])[0, ..., 0]
     torch.testing.assert_close(found, torch.stack([by_hand(scores, o.tolist(), temperature) for o in ORDERS]))
 
 
-def test_the_probabilities_of_all_ordered_draws_sum_to_one():
+def test_the_probabilities_of_all_ordered_samples_sum_to_one():
     scores = random_scores(2)
     orders, k = ORDERS.expand(2, 60, 3), k_of(3, 3)
     total = policy.log_prob(scores, orders, k, 1.0).exp().sum(1)
     torch.testing.assert_close(total, torch.ones(2, dtype=torch.float64))
 
 
-def test_draws_follow_the_probabilities_of_their_orders():
-    scores, draws, k = random_scores(), 6000, k_of(3)
-    drawn = policy.sample(scores, k, draws, 0.7, torch.Generator().manual_seed(0))[0]
-    counts = (drawn[:, None] == ORDERS).all(-1).sum(0)
-    expected = draws * policy.log_prob(scores, ORDERS[None], k, 0.7)[0].exp()
-    assert int(counts.sum()) == draws
+def test_samples_follow_the_probabilities_of_their_orders():
+    scores, count, k = random_scores(), 6000, k_of(3)
+    sampled = policy.sample(scores, k, count, 0.7, torch.Generator().manual_seed(0))[0]
+    counts = (sampled[:, None] == ORDERS).all(-1).sum(0)
+    expected = count * policy.log_prob(scores, ORDERS[None], k, 0.7)[0].exp()
+    assert int(counts.sum()) == count
     assert float(((counts - expected) ** 2 / expected).sum()) < 98.3  # 99.9 % quantile, 59 degrees of freedom
 
 
 def test_without_aversion_it_is_plackett_luce():
     scores = random_scores(aversion=0.0)
-    laws = policy.step_laws(scores, ORDERS[None], 1.0)
+    steps = policy.step_log_probs(scores, ORDERS[None], 1.0)
     expected = plackett_luce.step_log_probs(scores.importance, ORDERS[None])
-    torch.testing.assert_close(laws.gather(3, ORDERS[None, ..., None])[..., 0], expected)
+    torch.testing.assert_close(steps.gather(3, ORDERS[None, ..., None])[..., 0], expected)
 
 
-def test_a_row_of_few_tokens_has_the_same_law_beside_one_that_draws_more_than_it_has():
+def test_a_row_of_few_tokens_has_the_same_probabilities_beside_one_that_samples_more_than_it_has():
     short, long = random_scores(n=4, seed=3), random_scores(n=20, seed=4)
     batch = Scores(*(torch.cat(parts) for parts in zip(padded(short, 16), long, strict=True)))
     k = k_of(3, 7)
@@ -84,11 +84,11 @@ def test_a_row_of_few_tokens_has_the_same_law_beside_one_that_draws_more_than_it
     torch.testing.assert_close(found, policy.log_prob(short, order[:1, :, :3], k_of(3), 1.0)[0])
     other = random_scores(n=4, seed=5)
     others = Scores(*(torch.cat(parts) for parts in zip(padded(other, 16), long, strict=True)))
-    away = policy.divergence(batch, others, order, k)[0]
-    torch.testing.assert_close(away, policy.divergence(short, other, order[:1, :, :3], k_of(3))[0])
+    away = policy.kl(batch, others, order, k)[0]
+    torch.testing.assert_close(away, policy.kl(short, other, order[:1, :, :3], k_of(3))[0])
 
 
-def test_scores_that_differ_by_thousands_have_finite_laws_and_gradients():
+def test_scores_that_differ_by_thousands_have_finite_probabilities_and_gradients():
     scores = random_scores(1, 50)
     scores = scores._replace(importance=(1e3 * scores.importance).requires_grad_())
     order = policy.sample(scores, k_of(20), 4, 1.0, torch.Generator().manual_seed(0))
@@ -99,7 +99,7 @@ def test_scores_that_differ_by_thousands_have_finite_laws_and_gradients():
 
 
 def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and_keys():
-    """The score-function gradient over all draws equals finite differences of the expectation."""
+    """The score-function gradient over all samples equals finite differences of the expectation."""
     scores, k = random_scores(), k_of(3)
     reward = torch.randn(60, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -121,17 +121,17 @@ def test_the_gradient_of_the_expected_reward_is_exact_in_importance_aversion_and
         torch.testing.assert_close(leaf.grad, found, atol=1e-6, rtol=1e-5)
 
 
-def test_no_token_is_drawn_twice_and_padding_never():
+def test_no_token_is_sampled_twice_and_padding_never():
     k = k_of(12, 7, 3)
     scores = padded(random_scores(3, 12), 4)
     order = policy.sample(scores, k, 16, 1.0, torch.Generator().manual_seed(0))
     assert order.shape == (3, 16, 12)
-    mask = policy.kept(order, k, 16)
+    mask = policy.as_mask(order, k, 16)
     assert torch.equal(mask.sum(2), k[:, None].expand(3, 16))
     assert not mask[..., 12:].any()
 
 
-def test_the_same_seed_draws_the_same_orders():
+def test_the_same_seed_samples_the_same_orders():
     scores = random_scores(2, 30)
     one, two = (policy.sample(scores, k_of(9, 4), 3, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(one, two)
@@ -153,23 +153,23 @@ def test_steps_that_do_not_count_have_finite_gradients():
     leaves = Scores(*(part.clone().requires_grad_() for part in scores))
     k = k_of(1, 3)
     order = policy.sample(scores, k, 4, 1.0, torch.Generator().manual_seed(0))
-    gains = policy.log_prob(leaves, order, k, 1.0), policy.divergence(scores, leaves, order, k)
+    gains = policy.log_prob(leaves, order, k, 1.0), policy.kl(scores, leaves, order, k)
     torch.cat(gains).sum().backward()
     assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
     assert not leaves.importance.grad[:, 3:].any()
 
 
-def test_the_mean_divergence_over_draws_is_that_of_the_two_policies():
+def test_the_mean_divergence_over_samples_is_that_of_the_two_policies():
     scores, other, k = random_scores(), random_scores(seed=3), k_of(3)
     log_p, log_q = (policy.log_prob(given, ORDERS[None], k, 1.0)[0] for given in (scores, other))
-    steps = policy.divergence(scores, other, ORDERS[None], k)[0]
+    steps = policy.kl(scores, other, ORDERS[None], k)[0]
     torch.testing.assert_close((log_p.exp() * steps).sum(), (log_p.exp() * (log_p - log_q)).sum())
 
 
 def test_a_policy_does_not_diverge_from_itself():
     scores, k = random_scores(2, 20), k_of(5, 20)
     order = policy.sample(scores, k, 3, 1.0, torch.Generator().manual_seed(0))
-    assert not policy.divergence(scores, scores, order, k).any()
+    assert not policy.kl(scores, scores, order, k).any()
 
 
 # ---- the greedy path -------------------------------------------------------------------------------------------------
@@ -183,10 +183,10 @@ def test_the_greedy_path_takes_the_best_token_at_every_step():
     assert policy.greedy(scores, k_of(5))[0].nonzero()[:, 0].tolist() == sorted(kept)
 
 
-def test_the_greedy_path_is_where_cold_draws_end():
+def test_samples_at_a_low_temperature_are_the_greedy_path():
     scores, k = random_scores(2, 30, aversion=4.0), k_of(6, 11)
     order = policy.sample(scores, k, 1, 1e-4, torch.Generator().manual_seed(0))
-    assert torch.equal(policy.kept(order, k, 30)[:, 0], policy.greedy(scores, k))
+    assert torch.equal(policy.as_mask(order, k, 30)[:, 0], policy.greedy(scores, k))
 
 
 def test_two_things_in_four_copies_each_are_kept_once_each():
@@ -210,12 +210,11 @@ def test_a_batch_of_different_budgets_and_lengths_equals_single_runs():
         assert torch.equal(found[1], policy.greedy(two, k_of(k[1]))[0])
 
 
-def test_a_batch_with_too_many_pairs_is_taken_in_parts(monkeypatch):
+def test_a_batch_with_too_many_pairs_is_taken_in_parts():
     scores, k = random_scores(5, 20, aversion=4.0), k_of(3, 20, 1, 7, 12)
     whole = policy.greedy(scores, k)
     for pairs in (1, 2 * 20**2):
-        monkeypatch.setattr(sequential, "PAIRS", pairs)
-        assert torch.equal(policy.greedy(scores, k), whole)
+        assert torch.equal(policy.greedy(scores, k, pairs), whole)
 
 
 @pytest.mark.parametrize("k", [0, 6])

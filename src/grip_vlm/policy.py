@@ -19,7 +19,7 @@ from grip_vlm import subsets
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, Scores
 
-PAIRS = 2**28  # pairs of tokens held in memory at once, 1 GiB; larger batches are split
+PAIRS = 2**28  # of tokens held in memory at once, 1 GiB; larger batches are split
 ROWS = 8  # samples whose steps are computed together in training
 IMPOSSIBLE = -1e9  # a finite logit of probability 0, so that steps beyond a row's budget stay free of NaN
 
@@ -36,15 +36,18 @@ def pick(scores: Scores, k: Tensor, one_pass: bool) -> Tensor:
 
 
 @torch.no_grad()
-def greedy(scores: Scores, k: Tensor) -> Tensor:
+def greedy(scores: Scores, k: Tensor, pairs: int = PAIRS) -> Tensor:
     """The most likely token at every step, ties to the lower index: budgets k (B,) -> (B, N) bool.
+
+    Args:
+        pairs: of tokens held in memory at once, at most, unless one sample has more.
 
     Raises:
         ValueError: a score is NaN or infinite, or k is not in [1, number of tokens].
     """
     valid = _valid_tokens(scores, k)
     partial = k < valid.sum(1)  # (B,) the other rows keep every token
-    steps, size = int((k * partial).max()), max(1, PAIRS // valid.shape[1] ** 2)
+    steps, size = int((k * partial).max()), max(1, pairs // valid.shape[1] ** 2)
     parts = zip(*(torch.split(part, size) for part in scores), strict=True)
     order = torch.cat([_pick(Scores(*part), steps, 1, 1.0, None) for part in parts])  # (B, 1, K)
     return torch.where(partial[:, None], as_mask(order, k, valid.shape[1])[:, 0], valid)

@@ -54,10 +54,10 @@ def gibbs(scores: Tensor, k: Tensor) -> Gibbs:
     p = torch.where(full, valid.double(), torch.sigmoid(theta + shift))  # (B, N)
     v = p * (1 - p)
     d = v.sum(1)
-    log_pmf, inclusion = _saddlepoint(p, d)
+    log_pmf, inclusion = saddlepoint(p, d)
     narrow = (d < SADDLE_FROM) & ~full[:, 0]
     if narrow.any():
-        exact_pmf, exact_inclusion = _fourier(p[narrow], k[narrow])
+        exact_pmf, exact_inclusion = fourier(p[narrow], k[narrow])
         log_pmf = log_pmf.index_put((narrow,), exact_pmf)
         inclusion = inclusion.index_put((narrow,), exact_inclusion)
     tilted_z = F.softplus(theta + shift).sum(1) - shift[:, 0] * k + log_pmf
@@ -78,7 +78,7 @@ def _tilt(theta: Tensor, k: Tensor, steps: int = 60) -> Tensor:
     return (low + high) / 2
 
 
-def _saddlepoint(p: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+def saddlepoint(p: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """log P(K = k) (B,) and inclusion (B, N) in O(N), to second order in 1/d."""
     v = p * (1 - p)
     skew = (v * (1 - 2 * p)).sum(1)
@@ -90,7 +90,7 @@ def _saddlepoint(p: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     return log_pmf, inclusion.clamp(0, 1)
 
 
-def _fourier(p: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+def fourier(p: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """log P(K = k) (B,) and inclusion (B, N), exact: the characteristic function of K at enough frequencies."""
     d = float((p * (1 - p)).sum(1).max())
     frequencies = 2 ** math.ceil(math.log2(14 * math.sqrt(d) + 16))
