@@ -25,7 +25,7 @@ import tyro
 
 from compare import PLAN, STAGE1, Compare, Field, encoder, grip, stage1
 from grip_vlm import benchmarks, pruners, report, vlms
-from grip_vlm.evaluation.rows import Row, write_packed
+from grip_vlm.evaluation.rows import Row, write_folder
 from grip_vlm.files import write_text
 from grip_vlm.pruners import Pruner
 from grip_vlm.report.tables import Table, markdown
@@ -121,7 +121,7 @@ def trained(ours: Field, name: str, seed: int) -> Pruner:
 
 def write(rows: list[Row], crowded: list[Row], trained: dict[str, dict[str, Any]], out: Path) -> None:
     """All rows, and three tables: the test items, the crowded ones, and what the trainings took."""
-    write_packed(out.with_suffix(".jsonl.gz"), rows + crowded)
+    write_folder(out / "rows", rows + crowded)
     text = f"# Test items\n\n{report.table(rows, timed=False)}"
     if crowded:
         text += f"\n# Crowded test items\n\n{report.table(crowded, timed=False)}"

@@ -21,7 +21,7 @@ from grip_vlm import benchmarks, checkpoint, pruners, report, rivals, vlms
 from grip_vlm.benchmarks.items import open_items
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import evaluate
-from grip_vlm.evaluation.rows import Row, write_packed
+from grip_vlm.evaluation.rows import Row, write_folder
 from grip_vlm.files import write_text
 from grip_vlm.pruners import Pruner
 from grip_vlm.rivals import tprl
@@ -161,9 +161,11 @@ def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Ban
 
 
 def write(rows: list[Row], out: Path) -> None:
-    """Rows as `out`.jsonl.gz, what they say as a report in the folder `out`; the rows' clocks, read beside other work,
+    """Rows in the folder `out`/rows, and the report on them in `out`. The rows' clocks, read beside other work,
     are left out of it (recipes/speed.py measures time)."""
-    write_packed(out.with_suffix(".jsonl.gz"), rows)
+    written = write_folder(out / "rows", rows)
+    for stale in set((out / "rows").iterdir()) - set(written):
+        stale.unlink()
     print(report.report(report.measure(rows, timed=False), out))
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grip_vlm import benchmarks, draw, pruners, report, vlms
+from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.items import open_items
 from grip_vlm.benchmarks.scenes.compose import GRID
 from grip_vlm.budget import Budget
@@ -36,23 +37,24 @@ class Demo:
     split: str = "test"
 
 
-def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
-    """One row per benchmark: the image, then what `grip` keeps of it at each budget and what the VLM then answers."""
+def cells(vlm: FrozenVLM, item: Example) -> list[Image.Image]:
+    """The image with its question, then what `grip` keeps of it at each budget and how the VLM then answers."""
     grip = pruners.load("grip", scorer=vlm.name)
-    rows = []
-    for name in benchmarks.composed():
-        item = benchmarks.example(name, split, index)
-        full = vlm.answer(item.image, item.question)
-        picture = item.image.resize((224, 224), Image.Resampling.LANCZOS)
-        asked = [(line, "black") for line in wrap(item.question, 54)]
-        cells = [draw.caption(picture, [*asked, (f"all {full.tokens}: {full.text}", GREY)], 400)]
-        for budget in BUDGETS[1:]:
-            answer = vlm.answer(item.image, item.question, grip, budget)
-            colour = GREEN if benchmarks.load(name).score(answer.text, item.answers) else RED
-            drawn = draw.draw_kept(item.image, answer.kept_indices, (GRID, GRID), 224)
-            cells.append(draw.caption(drawn, [(f"{answer.kept} tokens: {answer.text}", colour), ("", GREY)]))
-        rows.append(cells)
-    return draw.sheet(rows)
+    full = vlm.answer(item.image, item.question)
+    picture = item.image.resize((224, 224), Image.Resampling.LANCZOS)
+    question = [(line, "black") for line in wrap(item.question, 54)]
+    row = [draw.caption(picture, [*question, (f"all {full.tokens} tokens: {full.text}", GREY)], 400)]
+    for budget in BUDGETS[1:]:
+        answer = vlm.answer(item.image, item.question, grip, budget)
+        colour = GREEN if benchmarks.score(item, answer.text, item.answers) else RED
+        drawn = draw.draw_kept(item.image, answer.kept_indices, (GRID, GRID), 224)
+        row.append(draw.caption(drawn, [(f"{answer.kept} tokens: {answer.text}", colour), ("", GREY)]))
+    return row
+
+
+def sheet(vlm: FrozenVLM, split: str, index: int = 0) -> Image.Image:
+    """`cells` of one item per benchmark."""
+    return draw.sheet([cells(vlm, benchmarks.example(name, split, index)) for name in benchmarks.composed()])
 
 
 def print_table(console: Console, rows: list[Row]) -> None:

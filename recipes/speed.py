@@ -1,6 +1,6 @@
 """Speed-up at equal accuracy, end to end, measured side by side in one run.
 
-    python recipes/speed.py --rows results/compare.jsonl.gz --scorers runs/compare --out results/speed.md
+    python recipes/speed.py --rows results/compare/rows --scorers runs/compare --out results/speed.md
 
 For accuracies of 95 % and 98 % of full and batches of 1 and 16: the seconds in which each method reaches them, and how
 many times slower than grip that is.

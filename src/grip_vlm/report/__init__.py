@@ -85,7 +85,7 @@ def report(measured: Measured, folder: Path, ours: str = "grip") -> str:
         found = summaries(measured, axis, ours)
         numbers = tables.curve_numbers(found, axis, ours)
         sentences += [verdict.on_frontier(measured, axis, ours), verdict.at_equal_accuracy(found, axis, ours)]
-        curves.append(f"### Over {axis.name}\n\n![over {axis.name}]({axis.field}.png)\n\n{tables.markdown(numbers)}")
+        curves.append(f"### Over {axis.name}\n\n![over {axis.name}]({axis.field}.svg)\n\n{tables.markdown(numbers)}")
         write_text(folder / f"curves-{axis.field}.tex", tables.latex(numbers))
         for ending in ("png", "svg"):
             figures.over(measured, axis, ours, folder / f"{axis.field}.{ending}")
@@ -95,7 +95,7 @@ def report(measured: Measured, folder: Path, ours: str = "grip") -> str:
     write_text(folder / "accuracy.tex", tables.latex(accuracy))
     write_text(folder / "frontier.html", interactive.page(measured, compared, ours))
     said = "\n".join(sentences)
-    by_budget = f"## Accuracy by budget\n\n{tables.markdown(accuracy)}\n![tasks](tasks.png)\n"
+    by_budget = f"## Accuracy by budget\n\n{tables.markdown(accuracy)}\n![tasks](tasks.svg)\n"
     parts = [
         f"# {measured.vlm}: {ours} and the others\n",
         said,
