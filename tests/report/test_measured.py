@@ -201,7 +201,7 @@ def test_rows_of_several_files_are_put_together(tmp_path):
 
 
 def test_missing_rows_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no rows at '.*rows\.jsonl'; `grip-vlm evaluate --out .*` makes them"):
+    with pytest.raises(ValueError, match=r"no rows at '.*rows\.jsonl'; `grip-vlm evaluate --out .*` writes them"):
         report.read_rows([tmp_path / "rows.jsonl"])
 
 

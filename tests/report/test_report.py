@@ -192,7 +192,7 @@ def test_a_computation_with_two_results_is_refused(tmp_path):
 def test_rows_of_several_vlms_are_refused(tmp_path):
     one = write(tmp_path / "one.jsonl", rows("random", {"one": [1, 0]}))
     two = write(tmp_path / "two.jsonl", rows("random", {"one": [1, 0]}, vlm="w"))
-    with pytest.raises(ValueError, match=r"rows of several VLMs \(v, w\) do not go into one table"):
+    with pytest.raises(ValueError, match=r"rows of several VLMs \(v, w\) cannot share a table"):
         report.read_rows([one, two])
 
 

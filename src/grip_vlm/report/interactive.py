@@ -49,6 +49,6 @@ def page(measured: Measured, compared: Compared, ours: str) -> str:
         "points": told,
         "styles": drawn,
     }
-    template = (files("grip_vlm.pareto") / "interactive.html").read_text(encoding="utf-8")
+    template = (files("grip_vlm.report") / "interactive.html").read_text(encoding="utf-8")
     # A "<" in a name cannot end the script it stands in.
     return template.replace("DATA", json.dumps(data).replace("<", "\\u003c"), 1)
