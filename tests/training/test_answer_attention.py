@@ -1,4 +1,4 @@
-"""Where an answer looks is read off the VLM's attention maps, and a gate scales exactly that attention."""
+"""The teacher is the answer's attention in the VLM's own maps, and a gate scales exactly that attention."""
 
 import math
 
@@ -7,13 +7,13 @@ import torch
 
 from grip_vlm import vlms
 from grip_vlm.training.bank import build_bank
-from grip_vlm.training.warmup import answer_attention, beyond_habit
-from grip_vlm.vlms.attention import eager_attention, gated_attention
+from grip_vlm.training.warmup import answer_attention, minus_batch_mean
+from grip_vlm.vlms.attention import attention_implementation, gated_attention
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    """A random VLM looks at everything alike."""
+    """A random VLM attends to everything alike."""
     return vlms.load("tiny-llava", device="cpu")
 
 
@@ -31,12 +31,12 @@ def inputs(shipped, example):
 @pytest.fixture(scope="module")
 def maps(shipped, inputs):
     """(layers, heads, L, L)"""
-    with torch.no_grad(), eager_attention(shipped.model):
+    with torch.no_grad(), attention_implementation(shipped.model, "eager"):
         given = {name: value for name, value in inputs.items() if name != "answer_length"}
         return torch.cat(shipped.model(**given, output_attentions=True, use_cache=False).attentions)
 
 
-def test_an_answers_look_is_the_mean_attention_of_the_places_that_predict_it(shipped, example, inputs, maps):
+def test_answer_attention_is_the_mean_attention_of_the_places_that_predict_the_answer(shipped, example, inputs, maps):
     length, answer = maps.shape[-1], int(inputs["answer_length"][0])
     visual = inputs["input_ids"][0] == shipped.model.config.image_token_id
     assert answer > 1
@@ -48,16 +48,16 @@ def test_an_answers_look_is_the_mean_attention_of_the_places_that_predict_it(shi
             for at in range(length - 1 - answer, length - 1)
         ]
     ).mean(0)
-    [look] = answer_attention(shipped, build_bank(shipped, [example]).batch([0]))
-    torch.testing.assert_close(look, expected, atol=1e-5, rtol=1e-2)  # features of a bank are in half precision
+    [found] = answer_attention(shipped, build_bank(shipped, [example]).batch([0]))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-2)  # features of a bank are in half precision
 
 
-def test_beyond_habit_is_the_look_less_the_mean_look_of_the_others_at_the_same_place():
+def test_the_mean_of_the_other_samples_at_the_same_place_is_taken_off():
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]], dtype=torch.bool)
-    looks = [torch.tensor([4.0, 1, 1, 2]), torch.tensor([2.0, 3, 5]), torch.tensor([0.0, 6])]
+    attention = [torch.tensor([4.0, 1, 1, 2]), torch.tensor([2.0, 3, 5]), torch.tensor([0.0, 6])]
     # Others' means: (2 + 0) / 2, (3 + 6) / 2, 5 and nobody; (4 + 0) / 2, (1 + 6) / 2 and 1; (4 + 2) / 2, (1 + 3) / 2.
     expected = torch.tensor([[3, -3.5, -4, 2], [0, -0.5, 4, 0], [-3, 4, 0, 0]])
-    assert torch.equal(beyond_habit(looks, mask), expected)
+    assert torch.equal(minus_batch_mean(attention, mask), expected)
 
 
 @torch.no_grad()

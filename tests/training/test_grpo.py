@@ -1,7 +1,6 @@
-"""The update of GRPO: advantages within a group, clipped ratios, exploration, and a bandit that it solves."""
+"""The update of GRPO: the clipped loss, exploration, and a bandit that it solves."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,45 +8,7 @@ import torch
 from grip_vlm import policy
 from grip_vlm.scorer import Scores
 from grip_vlm.training.advantage import group_advantage
-from grip_vlm.training.grpo import CLIP_HIGH, CLIP_LOW, GRPOConfig, clipped_loss, steer
-
-# ---- advantages ------------------------------------------------------------------------------------------------------
-
-
-def advantage_of(reward, k=None, scale=None):
-    reward = torch.tensor(reward)
-    k = torch.full((len(reward),), 8) if k is None else torch.tensor(k)
-    return group_advantage(reward, k, torch.full_like(k, 64), {} if scale is None else scale)
-
-
-def test_an_advantage_is_the_distance_to_the_mean_in_standard_deviations():
-    found = advantage_of([[0.0, 1.0, 2.0, 3.0]])
-    torch.testing.assert_close(found, torch.tensor([[-1.5, -0.5, 0.5, 1.5]]) / math.sqrt(1.25))
-
-
-def test_a_group_that_hardly_differs_is_divided_by_half_the_usual_deviation():
-    found = advantage_of([[0.0, 1.0], [0.50, 0.54]])  # deviations 0.5 and 0.02, half of their mean 0.13
-    torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0], [-0.02 / 0.13, 0.02 / 0.13]]))
-
-
-@pytest.mark.parametrize("reward", [0.0, 0.7, 1 / 3])
-def test_a_group_of_equal_rewards_has_no_advantage_at_all(reward):
-    found = advantage_of([[reward] * 8, [0.0, 1.0] * 4])
-    assert not found[0].any()
-    assert found[1].all()
-
-
-def test_groups_that_are_all_equal_have_no_advantage_at_all():
-    assert not advantage_of([[0.3] * 8] * 2).any()
-
-
-def test_the_usual_deviation_moves_slowly_and_each_octave_of_budgets_has_its_own():
-    scale = {}
-    advantage_of([[0.0, 1.0], [0.0, 0.2]], k=[8, 2], scale=scale)  # an eighth and a thirty-second
-    assert scale == {"-3": pytest.approx(0.5), "-5": pytest.approx(0.1)}
-    advantage_of([[0.0, 0.4]], k=[8], scale=scale)
-    assert scale == {"-3": pytest.approx(0.95 * 0.5 + 0.05 * 0.2), "-5": pytest.approx(0.1)}
-
+from grip_vlm.training.grpo import CLIP_HIGH, CLIP_LOW, clipped_loss, steer
 
 # ---- the clipped loss ------------------------------------------------------------------------------------------------
 
@@ -102,7 +63,7 @@ def test_two_things_in_many_copies_are_learned_to_be_kept_once_each(seed):
         with torch.no_grad():
             order = policy.sample(scores, k, 8, 1.0, generator)
             old = policy.log_prob(scores, order, k, 1.0)
-            mask = policy.kept(order, k, 12)
+            mask = policy.as_mask(order, k, 12)
             reward = (mask[..., :6].any(2) & mask[..., 6:].any(2)).float()  # (1, 8)
             advantage = group_advantage(reward, k, torch.tensor([12]), scale)
         for _ in range(2):
@@ -113,9 +74,3 @@ def test_two_things_in_many_copies_are_learned_to_be_kept_once_each(seed):
     kept = policy.greedy(Scores(*leaves, keys), k)[0]
     assert kept[:6].sum() == kept[6:].sum() == 1
     assert float(leaves[1].detach().mean()) > 1
-
-
-@pytest.mark.parametrize("wrong", [{"group": 1}, {"epochs": 0}, {"anchor": -0.1}])
-def test_settings_that_cannot_train_are_refused(wrong):
-    with pytest.raises(ValueError, match="at least 2 subsets"):
-        GRPOConfig(out=Path("nowhere"), **wrong)

@@ -33,24 +33,24 @@ def masks():
     return torch.rand(12, 4, 196, generator=torch.Generator().manual_seed(0)) < 0.1
 
 
-def test_the_vlms_own_answer_is_worth_one_whatever_the_label_says(bank):
-    assert [entry.worth for entry in bank.entries] == [1.0] * 12
+def test_the_vlms_own_answer_scores_one_whatever_the_label(bank):
+    assert [entry.target_score for entry in bank.entries] == [1.0] * 12
 
 
 def test_from_all_tokens_every_own_answer_is_exact(shipped, batch):
-    assert (teacher_forced(shipped, batch, batch.encoded.state.visual_mask).exact == 1).all()
+    assert (teacher_forced(shipped, batch, batch.encoded.state.visual_mask).exact_match == 1).all()
 
 
-def test_from_few_tokens_an_answer_is_exact_where_greedy_decoding_says_the_same(shipped, batch, masks, examples):
+def test_from_few_tokens_an_answer_is_exact_where_greedy_decoding_gives_the_same(shipped, batch, masks, examples):
     encoded = shipped.encode(shipped.inputs([e.image for e in examples], [e.question for e in examples]))
 
-    def said(mask):
-        return shipped.generate(shipped.pruned(encoded.prompt, Action(mask), forward=False), 32)
+    def answers(mask):
+        return shipped.respond(encoded, Action(mask), 32).texts
 
-    whole = said(encoded.state.visual_mask)
-    same = [one == other for one, other in zip(said(masks[:, 0]), whole, strict=True)]
+    whole = answers(encoded.state.visual_mask)
+    same = [one == other for one, other in zip(answers(masks[:, 0]), whole, strict=True)]
     assert set(same) == {True, False}
-    assert teacher_forced(shipped, batch, masks[:, 0]).exact.tolist() == [float(one) for one in same]
+    assert teacher_forced(shipped, batch, masks[:, 0]).exact_match.tolist() == [float(one) for one in same]
 
 
 def test_the_exact_reward_is_exact_match_and_nothing_else(shipped, batch, masks):
