@@ -42,5 +42,5 @@ class Command(VLMOptions):
         else:
             print(f"{answer.text}\n({answer.kept} of {answer.tokens} visual tokens, {1000 * answer.seconds:.0f} ms)")
         if self.draw is not None:
-            part, grid = vlm.seen(image, self.question)
+            part, grid = vlm.visible_area(image, self.question)
             draw.save(draw.draw_kept(part, answer.kept_indices, grid), self.draw)

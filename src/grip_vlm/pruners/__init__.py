@@ -1,4 +1,4 @@
-"""Ways to choose visual tokens. `methods/` has one file per method and nothing else; the other files are a toolkit."""
+"""Methods of choosing visual tokens. `methods/` has one file per method; the other files are a toolkit for them."""
 
 from pathlib import Path
 from typing import cast
@@ -18,20 +18,22 @@ def load(name: str, *, scorer: str | Path | None = None, seed: int = 0) -> Prune
     """A pruner by name.
 
     Args:
-        scorer: for trained methods, the folder of a scorer or the name of a shipped one.
+        scorer: the folder of a scorer or the name of a shipped one; for trained methods only.
         seed: for methods that sample at random.
 
     Raises:
-        ValueError: an unknown name, a missing scorer, or a scorer for a method without one.
+        ValueError: the name is unknown, a trained method has no scorer, or an untrained one is given a scorer.
     """
     return cast(Pruner, registry.load("pruners.methods", name, "pruner").Pruner(scorer=scorer, seed=seed))
 
 
 def parse(text: str, vlm: str, seed: int) -> tuple[str, Pruner]:
-    """(name, pruner) of `name` or `name=DIR`; `grip` alone takes the scorer that is shipped with the VLM called `vlm`.
+    """(name, pruner) of a text `name` or `name=DIR`, where DIR is the folder of a scorer.
+
+    `grip` without a folder takes the scorer that is shipped with the VLM called `vlm`.
 
     Raises:
-        ValueError: as `load`, or `grip` for a VLM without a shipped scorer.
+        ValueError: see `load`; or no scorer is shipped for this VLM.
     """
     name, _, scorer = text.partition("=")
     if not scorer and name == "grip":

@@ -1,4 +1,4 @@
-"""What every pruner can do: cut the inputs of any transformers VLM down to a budget, in one line."""
+"""The base class of all pruners. `prune` cuts the inputs of any transformers VLM down to a budget in one line."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ AnyBudget = int | float | str | Budget
 
 
 class BasePruner(ABC):
-    """Files of this folder define a class `Pruner` that inherits from this one and takes the keywords of `load`."""
+    """Each file of `methods/` defines a class `Pruner` that inherits from this one and takes the keywords of `load`."""
 
     checkpoint: str
-    """the scorer's folder or name and a digest of its weights; empty for methods without training"""
+    """the scorer's folder or name, and a digest of its weights; empty for untrained methods"""
 
     @property
     def name(self) -> str:
@@ -31,12 +31,12 @@ class BasePruner(ABC):
 
     @abstractmethod
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        """Keep k (B,) tokens per layer of the language model.
+        """Keep k (B,) visual tokens of each sample, in the mean over the language model's layers.
 
-        `full` and `blind` ignore k, and `downsample` keeps at most k.
+        `full` and `blind` ignore k. `downsample` keeps at most k.
 
         Raises:
-            ValueError: a VLM, batch or budget that the method does not support.
+            ValueError: the method does not support the VLM, the batch or the budget.
         """
 
     def prune(
@@ -50,31 +50,31 @@ class BasePruner(ABC):
         positions: Positions = "original",
         forward: bool = False,
     ) -> dict[str, Any]:
-        """Inputs for the unmodified `model.generate(**...)`, with all but the budget's visual tokens removed.
+        """Inputs for the unmodified `model.generate(**inputs)`, with only the budget's visual tokens left.
 
         Args:
-            model: a transformers VLM, which is left as it is, or one from `vlms.load`.
-            inputs: what its processor gave: any batch, padded on either side; some rows may be text alone.
-            budget: for all rows, or one for each; over all images of a row together, a video being one of them.
-            per_image: give every image its own budget instead.
-            min_tokens: kept at least, where there are as many.
-            positions: "original" keeps every token where it was in the full prompt; "compact" closes the gaps.
-            forward: for `model(**...)` instead; the two differ for PaliGemma alone, which counts positions from 1.
+            model: a transformers VLM or one from `vlms.load`. It is not changed.
+            inputs: the processor's output for any batch, padded on either side. Rows may be text alone.
+            budget: one for all rows, or one for each row. It covers all images of a row together; a video is one image.
+            per_image: apply the budget to each image separately.
+            min_tokens: the least number of tokens to keep, where there are so many.
+            positions: "original" keeps each token's position in the full prompt; "compact" closes the gaps.
+            forward: return inputs for `model(**inputs)`. Only PaliGemma's differ: `forward` counts positions from 1.
 
         Returns:
-            Inputs of one call, padded on the left; `generate` returns the pruned prompt and what follows it.
+            Inputs for one call, padded on the left. `generate` returns the pruned prompt and what follows it.
 
         Raises:
-            ValueError: an impossible budget, a model or batch that cannot be pruned, or a method that drops tokens
-                inside the language model, which inputs cannot express: `vlm.respond` runs it.
+            ValueError: the budget is impossible, or the model or batch cannot be pruned. Or the method drops tokens
+                inside the language model, which inputs cannot express; `vlm.respond` runs such a method.
         """
         vlm = vlms.wrap(model)
         encoded = vlm.encode(dict(inputs))
         rows = len(encoded.prompt.input_ids)
-        given = budget if isinstance(budget, Sequence) and not isinstance(budget, str) else [budget] * rows
-        budgets = [Budget.parse(one) for one in given]
+        per_row = budget if isinstance(budget, Sequence) and not isinstance(budget, str) else [budget] * rows
+        budgets = [Budget.parse(row_budget) for row_budget in per_row]
         if len(budgets) != rows:
-            raise ValueError(f"{len(budgets)} budgets for {rows} rows; give one, or one for each row")
+            raise ValueError(f"{len(budgets)} budgets for {rows} rows; give one for all rows, or one for each")
         if min_tokens < 1:
             raise ValueError(f"min_tokens must be at least 1, got {min_tokens}")
         units = units_of(encoded.state, per_image)
@@ -82,7 +82,7 @@ class BasePruner(ABC):
         features = None
         if units:
             part = encoded if len(units) == rows and not per_image else split(encoded, units)
-            k = [min(max(budgets[row].k(len(at)), min_tokens), len(at)) for row, at in units]
+            k = [min(max(budgets[row].k(len(tokens)), min_tokens), len(tokens)) for row, tokens in units]
             action = self.select(vlm, part, torch.tensor(k, device=vlm.device))
             if action.schedule is not None:
                 raise ValueError(
@@ -92,15 +92,15 @@ class BasePruner(ABC):
                 )
             if action.features is not None:
                 features = encoded.prompt.visual.clone()
-            for unit, (row, at) in enumerate(units):
-                mask[row, at] = action.mask[unit, : len(at)]
+            for unit, (row, tokens) in enumerate(units):
+                mask[row, tokens] = action.mask[unit, : len(tokens)]
                 if features is not None and action.features is not None:
-                    features[row, at] = action.features[unit, : len(at)]
+                    features[row, tokens] = action.features[unit, : len(tokens)]
         return vlm.pruned(encoded.prompt, Action(mask, features), positions=positions, forward=forward)
 
 
 class Untrained(BasePruner):
-    """A method without a scorer: it refuses one, and remembers the seed."""
+    """A method without a scorer. It refuses one, and stores the seed."""
 
     checkpoint = ""
 
@@ -111,23 +111,23 @@ class Untrained(BasePruner):
 
 
 def units_of(state: State, per_image: bool) -> list[tuple[int, Tensor]]:
-    """(row, its tokens (n,)) of everything that has a budget of its own; rows without images have none."""
+    """(row, its tokens (n,)) of each unit that has its own budget: a row, or an image. Text-only rows have none."""
     units = []
     for row, (mask, image) in enumerate(zip(state.visual_mask, state.image, strict=True)):
-        own = torch.where(mask, image if per_image else torch.zeros_like(image), -1)
-        units += [(row, (own == i).nonzero()[:, 0]) for i in range(int(own.max()) + 1 if mask.any() else 0)]
+        unit = torch.where(mask, image if per_image else torch.zeros_like(image), -1)  # (N,) of each token
+        units += [(row, (unit == i).nonzero()[:, 0]) for i in range(int(unit.max()) + 1 if mask.any() else 0)]
     return units
 
 
 def split(encoded: Encoded, units: Sequence[tuple[int, Tensor]]) -> Encoded:
-    """One row for every unit."""
+    """The batch with one row for each unit."""
     state, prompt = encoded.state, encoded.prompt
     rows = torch.tensor([row for row, _ in units], device=state.image.device)
 
     def of(values: Tensor, fill: float = 0) -> Tensor:
-        return pad_right([values[row, at] for row, at in units], fill)
+        return pad_right([values[row, tokens] for row, tokens in units], fill)
 
-    part = State(
+    unit_state = State(
         visual=of(state.visual),
         visual_mask=of(state.visual_mask, False),
         places=of(state.places),
@@ -135,15 +135,15 @@ def split(encoded: Encoded, units: Sequence[tuple[int, Tensor]]) -> Encoded:
         question=state.question[rows],
         question_mask=state.question_mask[rows],
     )
-    own = replace(
+    unit_prompt = replace(
         prompt,
         input_ids=prompt.input_ids[rows],
         attention_mask=prompt.attention_mask[rows],
         position_ids=prompt.position_ids[..., rows, :],
         slots=of(prompt.slots, -1),
-        visual=part.visual,
+        visual=unit_state.visual,
         extras={name: values[rows] for name, values in prompt.extras.items()},
         deepstack=tuple(of(layer) for layer in prompt.deepstack),
         is_video=None if prompt.is_video is None else of(prompt.is_video, False),
     )
-    return replace(encoded, prompt=own, state=part)
+    return replace(encoded, prompt=unit_prompt, state=unit_state)

@@ -1,18 +1,18 @@
-"""Steps that several methods choose by: the highest scores, and a budget shared among groups."""
+"""Steps that several methods share: the highest scores, and a budget divided among groups."""
 
 import torch
 from torch import Tensor
 
 
 def top(scores: Tensor, k: int) -> Tensor:
-    """The k highest of (n,) scores, highest first, ties to the lower index; (k,) indices."""
+    """Indices (k,) of the k highest of (n,) scores, highest first, ties to the lower index."""
     return scores.argsort(descending=True, stable=True)[:k]
 
 
 def allot(weights: Tensor, sizes: Tensor, k: int) -> list[int]:
-    """k shared among groups in proportion to (g,) weights by largest remainder, none above its (g,) size.
+    """Divide k among groups in proportion to weights (g,), by largest remainder. No group exceeds its size (g,).
 
-    What a full group cannot take is shared among the others in the same proportion.
+    What a full group cannot take is divided among the others in the same proportion.
     """
     weights = weights.double().clamp(min=1e-12)
     full = torch.zeros_like(sizes, dtype=torch.bool)
@@ -25,6 +25,6 @@ def allot(weights: Tensor, sizes: Tensor, k: int) -> list[int]:
             break
         quota[over] = sizes[over].double()
         full |= over
-    given = quota.floor().long()
-    given[top(quota - given, k - int(given.sum()))] += 1
-    return given.tolist()
+    counts = quota.floor().long()
+    counts[top(quota - counts, k - int(counts.sum()))] += 1
+    return counts.tolist()

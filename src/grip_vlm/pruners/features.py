@@ -1,4 +1,4 @@
-"""Projected features of one sample at a time, and their cosines: what methods that look at features alone share."""
+"""Projected features of one sample at a time, their cosines, and their relevance to the question."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ from grip_vlm.mdp import State
 
 
 def samples(state: State, k: Tensor) -> Iterator[tuple[int, Tensor, Tensor, int]]:
-    """(row, visual tokens (n, D), question tokens (m, D), tokens to keep) of each sample: float32, without padding.
+    """(row, visual tokens (n, D), question tokens (m, D), tokens to keep) of each sample, in float32, without padding.
 
     Raises:
-        ValueError: a sample is to keep no token, or more than it has.
+        ValueError: a sample is to keep no token, or more tokens than it has.
     """
     sizes = zip(state.counts.tolist(), state.question_mask.sum(1).tolist(), k.tolist(), strict=True)
     for row, (n, m, keep) in enumerate(sizes):
@@ -22,17 +22,17 @@ def samples(state: State, k: Tensor) -> Iterator[tuple[int, Tensor, Tensor, int]
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """(n, D), (m, D) -> (n, m) in float32; a vector of zeros has cosine 0 with all."""
+    """Cosines of (n, D) with (m, D), (n, m) in float32. A vector of zeros has cosine 0 with every other."""
     normalize = torch.nn.functional.normalize
     return normalize(a.float(), dim=-1) @ normalize(b.float(), dim=-1).T
 
 
 def relevance(visual: Tensor, question: Tensor) -> Tensor:
-    """How much each visual token (n, D) looks like the question (m, D): its mean cosine with the tokens there, (n,).
+    """Relevance of each visual token (n, D) to the question (m, D), (n,): its mean cosine with the question's tokens.
 
-    Ours, for methods whose papers read it off a text tower or attention that not every VLM has: a projector moves
-    visual tokens into the space of the language model's word embeddings, so both can be compared there. The question
-    is the text after the last image, words of the chat template included.
+    Ours. The papers take relevance from a text tower or from attention that not every VLM has. The projector maps
+    visual tokens into the space of the language model's word embeddings, so the two can be compared there. The question
+    is the text after the last image, including words of the chat template.
 
     Raises:
         ValueError: the question has no tokens.

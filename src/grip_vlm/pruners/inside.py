@@ -23,25 +23,25 @@ from grip_vlm.vlms import Encoded, FrozenVLM
 
 
 class Inside(Untrained):
-    """A method says where its cuts are, how many tokens pass each, and which tokens rank them."""
+    """A method defines where its cuts are, how many tokens pass each cut, and which tokens rank them."""
 
     depths: ClassVar[tuple[Fraction, ...]]
-    """cuts as shares of the layers, rising; 0 is before the language model"""
+    """cuts as shares of the layers, ascending; 0 is before the language model"""
     early: ClassVar[int] = 0
-    """how many layers before a cut the rank is read"""
+    """the rank is read this many layers before a cut"""
 
     @abstractmethod
     def shares(self, scale: float) -> list[float]:
-        """Shares of the visual tokens that pass each cut: rising with scale, about 0 at 0; above 1 is all."""
+        """Share of the visual tokens that passes each cut. It grows with scale from about 0; above 1 means all."""
 
     def queries(self, encoded: Encoded) -> Tensor:
-        """Which tokens of the full prompt rank the visual tokens, (B, L) bool: by default the last one."""
+        """Tokens of the full prompt whose attention ranks the visual tokens, (B, L) bool. Default: the last one."""
         queries = torch.zeros_like(encoded.prompt.input_ids, dtype=torch.bool)
         queries[:, -1] = True
         return queries
 
     def enter(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        """The k (B,) tokens that enter the language model: all, where no cut is before it."""
+        """The tokens that enter the language model: k (B,) of each sample, or all if no cut is before it."""
         return Action(encoded.state.visual_mask)
 
     @torch.no_grad()
@@ -56,30 +56,30 @@ class Inside(Untrained):
         return Action(entering.mask, entering.features, Schedule(keep, self.queries(encoded), self.early))
 
     def plan(self, n: int, k: int, layers: int) -> dict[int, int]:
-        """Layer -> visual tokens of n from it on; layer 0 is the input of the language model.
+        """Layer -> how many of n visual tokens enter it and the layers after it, for k tokens per layer in the mean.
 
         Raises:
-            ValueError: fewer tokens per layer than the method can keep.
+            ValueError: k is below what the method can reach.
         """
         cuts = [min(max(1, round(layers * depth)), layers - 1) if depth else 0 for depth in self.depths]
 
-        def at(scale: float) -> dict[int, int]:
+        def scaled(scale: float) -> dict[int, int]:
             shares = self.shares(scale)
             return {0: n} | {c: min(max(1, int(n * s)), n) for c, s in zip(cuts, shares, strict=True)}
 
         low, high = 0.0, 4.0  # almost nothing, and more than all at every cut
-        if mean(at(low), layers) > k:
+        if (least := mean(scaled(low), layers)) > k:
             raise ValueError(
-                f"{self.name} keeps at least {math.ceil(mean(at(low), layers))} of {n} tokens per layer in a language "
-                f"model of {layers} layers, since all that enter pass the layers before its first cut; got a budget of "
-                f"{k}"
+                f"{self.name} keeps at least {math.ceil(least)} of {n} tokens per layer in a language model of "
+                f"{layers} layers, because every token that enters passes the layers before its first cut; got a "
+                f"budget of {k}"
             )
-        if mean(at(high), layers) <= k:
-            return at(high)
+        if mean(scaled(high), layers) <= k:
+            return scaled(high)
         for _ in range(60):
             middle = (low + high) / 2
-            low, high = (middle, high) if mean(at(middle), layers) <= k else (low, middle)
-        return at(low)
+            low, high = (middle, high) if mean(scaled(middle), layers) <= k else (low, middle)
+        return scaled(low)
 
 
 def mean(plan: dict[int, int], layers: int) -> float:

@@ -1,4 +1,4 @@
-"""Bipartite soft matching down to exactly k tokens: the most alike pairs become their mean, round after round."""
+"""Bipartite soft matching down to exactly k tokens: in each round, the most similar pairs become their mean."""
 
 from collections.abc import Callable
 
@@ -9,47 +9,54 @@ from grip_vlm.mdp import Action
 from grip_vlm.pruners.features import cosines, samples
 from grip_vlm.vlms import Encoded
 
-PAIRS = 8  # that merge in one round, ToMe's r for larger towers; as many as will go would merge unlike tokens
+PAIRS = 8  # that merge in one round, ToMe's r for larger towers; merging more at once would pair dissimilar tokens
 
 
-def action(encoded: Encoded, k: Tensor, choose: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]) -> Action:
-    """Each sample as `choose` leaves it: (n, D) tokens, (m, D) question, how many to keep -> what `merge` returns."""
+def merge_samples(
+    encoded: Encoded, k: Tensor, merge_sample: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+) -> Action:
+    """Apply `merge_sample` to each sample.
+
+    Args:
+        k: (B,) tokens to keep.
+        merge_sample: visual tokens (n, D), question tokens (m, D), tokens to keep -> indices and features as `merge`.
+    """
     mask = torch.zeros_like(encoded.state.visual_mask)  # (B, N)
     features = encoded.prompt.visual.clone()  # (B, N, D)
     for row, visual, question, keep in samples(encoded.state, k):
-        at, merged = choose(visual, question, keep)
-        mask[row, at] = True
-        features[row, at] = merged.to(features.dtype)
+        kept, merged = merge_sample(visual, question, keep)
+        mask[row, kept] = True
+        features[row, kept] = merged.to(features.dtype)
     return Action(mask, features)
 
 
 def merge(visual: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Merge tokens until k are left (ToMe, arXiv 2210.09461, section 3).
 
-    In a round, every second token (0, 2, ..) looks for the most alike of the others, by cosine. The most alike pairs
-    merge, PAIRS of them or as many as are needed. A merged token stands where the second of its pair stood, and weighs
-    as many tokens as went into it: it is the mean of all of them.
+    In each round, every second token (0, 2, ..) is matched to the most similar of the others, by cosine. The most
+    similar PAIRS pairs merge, or fewer if fewer merges are needed. A merged token takes the index of its pair's second
+    token. It is the mean of all tokens that went into it.
 
     Args:
-        visual: (n, D) in the order in which they are to alternate.
+        visual: (n, D) in the order in which tokens alternate between the two sides.
         k: 1 .. n.
 
     Returns:
-        (k,) indices of the tokens left, ascending; (k, D) their features. Tokens that nothing was merged into keep
-        theirs to the bit.
+        (k,) indices of the tokens left, ascending, and (k, D) their features. Tokens into which nothing was merged have
+        theirs unchanged to the bit.
     """
     features = visual
-    at = torch.arange(len(visual), device=visual.device)  # (n,)
-    size = torch.ones_like(features[:, 0])  # (n,)
-    while (n := len(at)) > k:
-        alike, partner = cosines(features[::2], features[1::2]).max(1)  # (n / 2,), up
-        source = alike.argsort(descending=True, stable=True)[: min(PAIRS, n - k)]
-        own = torch.arange(n, device=at.device)
-        goes = own.clone()
-        goes[2 * source] = 2 * partner[source] + 1
-        left = own[goes == own]
-        weight = (goes == left[:, None]) * size  # (left, n)
+    kept = torch.arange(len(visual), device=visual.device)  # (n,) indices into `visual`
+    size = torch.ones_like(features[:, 0])  # (n,) how many tokens went into each
+    while (n := len(kept)) > k:
+        similarity, partner = cosines(features[::2], features[1::2]).max(1)  # (n / 2,), rounded up
+        source = similarity.argsort(descending=True, stable=True)[: min(PAIRS, n - k)]
+        index = torch.arange(n, device=kept.device)
+        target = index.clone()  # (n,) the token into which each goes
+        target[2 * source] = 2 * partner[source] + 1
+        left = index[target == index]
+        weight = (target == left[:, None]) * size  # (left, n)
         size = weight.sum(1)
         features = weight @ features / size[:, None]
-        at = at[left]
-    return at, features
+        kept = kept[left]
+    return kept, features

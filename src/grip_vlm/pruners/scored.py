@@ -1,4 +1,4 @@
-"""A trained scorer and the tokens it chooses: what every trained method is at inference."""
+"""A pruner with a trained scorer. At inference, all trained methods are this class."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from grip_vlm.vlms import Encoded, FrozenVLM
 
 
 class Scored(BasePruner):
-    """Keeps what the scorer chooses; the scorer is loaded on first use, when the VLM is known.
+    """Keeps what the scorer chooses. The scorer is loaded on first use, when the VLM is known.
 
-    All trained methods choose alike, by `policy.choose`: a token is worth its importance less what it repeats. A
-    method that does not train the latter takes off a fixed amount, which is better than the plain top k (docs/log.md).
+    All trained methods choose by `policy.choose`, which takes importance minus redundancy. A method that does not train
+    the redundancy penalty has a fixed one, which is better than the plain top k (docs/log.md).
     """
 
     def __init__(self, *, scorer: str | Path | None = None, seed: int = 0) -> None:

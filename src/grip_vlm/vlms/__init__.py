@@ -1,4 +1,4 @@
-"""Frozen vision-language models. `families/` has one file per family; the rest is all contact with transformers.
+"""Frozen vision-language models. `families/` has one file per family; the other files handle transformers.
 
 `load` takes the name of a shipped model, a folder or a hub id. `wrap` takes a model that is loaded already. Both choose
 the family by the checkpoint's `model_type`.
@@ -15,19 +15,19 @@ from grip_vlm.vlms.frozen import Answer, FrozenVLM
 
 __all__ = ["Answer", "Encoded", "FrozenVLM", "load", "shipped", "verified", "wrap"]
 
-# Families that take `mm_encoder_outputs` but read something from it that is not one feature per placeholder.
+# These families take `mm_encoder_outputs`, but what they read from it is not one feature per placeholder.
 REFUSED = {
-    "blip_2": "its query tokens are all read by one layer; there is nothing to leave out",
-    "instructblip": "its query tokens are all read by one layer; there is nothing to leave out",
+    "blip_2": "one layer reads all of its query tokens, so none can be left out",
+    "instructblip": "one layer reads all of its query tokens, so none can be left out",
     "fuyu": "it reads patches as `last_hidden_state`",
-    "llama4": "it reads `last_hidden_state`, and its chunked attention counts indices",
-    "ovis2": "it reads visual indicator features beside the tokens",
-    "granite4_vision": "its deepstack features are laid out in tuples",
+    "llama4": "it reads `last_hidden_state`, and its chunked attention counts token indices",
+    "ovis2": "it reads visual indicator features in addition to the visual tokens",
+    "granite4_vision": "it returns its deepstack features in tuples",
 }
 
 
 def verified() -> list[str]:
-    """Model types whose pruning is verified by tests."""
+    """Model types whose pruning the tests verify."""
     return registry.names("vlms.families")
 
 
@@ -37,10 +37,10 @@ def shipped() -> list[str]:
 
 
 def family_of(config: Any) -> type[FrozenVLM]:
-    """The class for a model's configuration; for types without a file, the generic one.
+    """The class for a model's configuration. A type without a file gets `FrozenVLM`.
 
     Raises:
-        ValueError: a type that is known not to work, with the reason.
+        ValueError: the type is known not to work (the message says why), or its config names no image token.
     """
     kind = config.model_type
     if kind in verified():
@@ -53,14 +53,14 @@ def family_of(config: Any) -> type[FrozenVLM]:
 
 
 def wrap(model: Any, processor: Any = None, name: str = "") -> FrozenVLM:
-    """A transformers model that is loaded already; nothing is changed on it.
+    """Wrap a transformers model that is loaded already. The model is not changed.
 
     Args:
         model: may be wrapped by PEFT, quantised, or spread over devices.
         processor: needed for questions and answers in text, not for pruning.
 
     Raises:
-        ValueError: not a VLM that can be pruned, or a transformers that is too old.
+        ValueError: the model cannot be pruned, or transformers is too old.
     """
     if isinstance(model, FrozenVLM):
         return model
@@ -79,12 +79,12 @@ def load(
 
     Args:
         name: a name in `shipped()`, a folder with a Hugging Face checkpoint, or a hub id.
-        dtype: what the weights are loaded as; "auto" takes the checkpoint's own.
-        device: None means the GPU if there is one, else the CPU; not together with `device_map`.
+        dtype: precision of the loaded weights; "auto" takes the checkpoint's own.
+        device: None means the GPU if there is one, else the CPU. Do not combine it with `device_map`.
         options: for `from_pretrained`, such as attn_implementation, device_map or quantization_config.
 
     Raises:
-        ValueError: nothing loadable under that name, or a family that cannot be pruned.
+        ValueError: nothing loads under that name, or the family cannot be pruned.
     """
     from transformers import AutoConfig
 

@@ -1,4 +1,4 @@
-"""Tiles cut to the image's shape (LLaVA-NeXT, LLaVA-OneVision): a base image, then tiles as one grid with newlines."""
+"""Tokens of an image in tiles (LLaVA-NeXT, LLaVA-OneVision): a base image, then one grid of all tiles with newlines."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grip_vlm.vlms.encode import Seen
+from grip_vlm.vlms.encode import TowerOutput
 from grip_vlm.vlms.places import grid_places, newline_places, square_places
 
 
@@ -16,38 +16,40 @@ def anyres_places(
     side: int,
     size: Tensor,
     shape_of: Callable[[list[int]], tuple[int, int]],
-    most: int | None = None,
+    max_tiles: int | None = None,
 ) -> Tensor:
     """Places of one image's tokens, (count, 2).
 
     Args:
-        count: its tokens; side: of the square grid of one tile, in tokens.
+        count: tokens of the image.
+        side: side of one tile's square grid, in tokens.
         size: (2,) height and width of the image in pixels.
-        shape_of: rows and columns of tiles for a size.
-        most: tiles' worth of tokens above which the grid is shrunk; None where it never is.
+        shape_of: the rows and columns of tiles for such a size.
+        max_tiles: the model shrinks a grid whose sides exceed those of so many tiles by over a tenth. None: never.
     """
     from transformers.models.llava_next.modeling_llava_next import unpad_image
 
     if count <= side * side + 1:  # one tile, with or without a newline at its end
-        whole = grid_places(side, side)
-        return torch.cat([whole, torch.ones(1, 2)])[:count]
+        base = grid_places(side, side)
+        return torch.cat([base, torch.ones(1, 2)])[:count]
     rows, columns = shape_of(size.tolist())
     height, width = unpad_image(torch.empty(1, rows * side, columns * side), size.tolist()).shape[1:]
-    if most is not None and (ratio := math.sqrt(height * width / (most * side**2))) > 1.1:
+    if max_tiles is not None and (ratio := math.sqrt(height * width / (max_tiles * side**2))) > 1.1:
         height, width = int(height // ratio), int(width // ratio)
     places = torch.cat([grid_places(side, side), newline_places(height, width)])
     return places if len(places) == count else square_places(count)
 
 
-def anyres_patches(model: Any, image_sizes: Tensor, seen: Seen, **packing: Any) -> Tensor | None:
-    """`Encoder.patches` of such a family: the model itself packs the patches' numbers as it packs their features.
+def anyres_patches(model: Any, image_sizes: Tensor, output: TowerOutput, **packing: Any) -> Tensor | None:
+    """`Encoder.patches` for such a family. The model packs patch indices exactly as it packs the patches' features.
 
     Args:
         image_sizes: (images, 2) height and width in pixels.
-        packing: further keywords of the model's `pack_image_features`; they must not shrink.
+        output: of the tower.
+        packing: further keywords of the model's `pack_image_features`. They must not shrink the grid.
 
     Returns:
-        (T,), or None where the model shrank the tiles, so that its tokens are no patches.
+        (T,), or None where the model shrank the tiles, because its tokens are then no longer patches.
     """
     from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
@@ -57,10 +59,10 @@ def anyres_patches(model: Any, image_sizes: Tensor, seen: Seen, **packing: Any) 
     sizes = image_sizes.tolist()
     tiles = [
         1 if tokens <= side * side + 1 else image_size_to_num_patches(size, config.image_grid_pinpoints, tile)
-        for tokens, size in zip(seen.sizes, sizes, strict=True)
+        for tokens, size in zip(output.sizes, sizes, strict=True)
     ]
-    numbers = torch.arange(sum(tiles) * side * side, device=seen.features.device).view(-1, side * side, 1)
-    newline = torch.tensor([-1], device=numbers.device)
-    images = torch.split(numbers, tiles)
+    indices = torch.arange(sum(tiles) * side * side, device=output.features.device).view(-1, side * side, 1)
+    newline = torch.tensor([-1], device=indices.device)
+    images = torch.split(indices, tiles)
     packed, counts = model.base_model.pack_image_features(images, sizes, image_newline=newline, **packing)
-    return torch.cat(packed)[:, 0] if counts.tolist() == seen.sizes else None
+    return torch.cat(packed)[:, 0] if counts.tolist() == output.sizes else None

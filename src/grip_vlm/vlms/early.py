@@ -1,7 +1,7 @@
-"""What an early layer of the language model makes of the full prompt, before anything is pruned.
+"""The first layers of the language model on the full prompt, before anything is pruned.
 
-The first layers are run once on the full prompt, and what the layer behind them does is recomputed from its queries and
-keys: that costs LAYER layers of a full prefill, and any attention implementation will do.
+We run the first LAYER layers once on the full prompt. The queries and keys of the layer after them are recomputed from
+its input, so this works with every attention implementation. The cost is LAYER layers of a full prefill.
 """
 
 from collections.abc import Iterator
@@ -15,91 +15,96 @@ from grip_vlm.vlms.attention import heads
 from grip_vlm.vlms.encode import Encoded
 from grip_vlm.vlms.frozen import FrozenVLM
 
-LAYER = 2  # counted from 0, as PTP and DART read it
-KNOWN = ("llama", "mistral", "qwen2")
+LAYER = 2  # counted from 0, for PTP and DART; not scaled with the model's depth
+SUPPORTED = ("llama", "mistral", "qwen2")  # language models whose layers are those of Llama
 
 
 @dataclass(frozen=True)
-class Early:
-    """The full prompts in the first layers. A model with fewer layers than LAYER is read at its last."""
+class EarlyLayers:
+    """The first layers' inputs for the full prompts. In a model with at most LAYER layers, the last one is read."""
 
-    language: Any
-    valid: Tensor  # (B, L) columns that are read: neither padding nor left to another budget
-    question: list[Tensor]  # (M_b,) columns of the text behind the images, which alone can see them
-    entering: list[Tensor]  # (B, L, D) hidden states that enter layer 0, 1, .., LAYER
-    rotation: tuple[Tensor, Tensor]
+    language: Any  # the language model
+    attention_mask: Tensor  # (B, L) bool, False is padding and visual tokens that are outside `encoded.state`
+    question: list[Tensor]  # (M_b,) columns of the text after the images; no earlier text can attend to the images
+    inputs: list[Tensor]  # (B, L, D) hidden states that enter layer 0, 1, .., LAYER
+    rotation: tuple[Tensor, Tensor]  # rotary embeddings
 
-    def heads(self, at: int, name: str) -> Tensor:
-        """Queries ("q") or keys ("k") of layer `at` after rotation, (B, heads, L, d)."""
+    def heads(self, index: int, name: str) -> Tensor:
+        """Queries ("q") or keys ("k") of layer `index` after rotation, (B, heads, L, d)."""
         from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-        layer = self.language.layers[at]
-        states = heads(layer.self_attn, name, layer.input_layernorm(self.entering[at]))
+        layer = self.language.layers[index]
+        states = heads(layer.self_attn, name, layer.input_layernorm(self.inputs[index]))
         rotated: Tensor = apply_rotary_pos_emb(states, states, *self.rotation)[0]
         return rotated.float()
 
 
-def early(vlm: FrozenVLM, encoded: Encoded, method: str) -> Early:
+def read_early_layers(vlm: FrozenVLM, encoded: Encoded, method: str) -> EarlyLayers:
     """Run the first layers on the full prompts.
 
+    Args:
+        method: name of the pruner, for the message.
+
     Raises:
-        ValueError: a language model whose layers are not those of Llama.
+        ValueError: the language model's layers are not those of Llama, or its window is shorter than the prompt.
     """
     language = vlm.model.base_model.language_model
     kind, window = language.config.model_type, getattr(language.config, "sliding_window", None)
     prompt, state = encoded.prompt, encoded.state
-    if kind not in KNOWN or (window is not None and window < prompt.input_ids.shape[1]):
+    if kind not in SUPPORTED or (window is not None and window < prompt.input_ids.shape[1]):
         raise ValueError(
-            f"{method} reads full attention of {', '.join(KNOWN)}; the language model of {vlm.name!r} is {kind}"
+            f"{method} reads full attention of {', '.join(SUPPORTED)}; the language model of {vlm.name!r} is {kind}"
             + (f" with a window of {window}" if window is not None else "")
         )
-    images = vlm.placeholders(prompt.input_ids, "image")  # (B, L), those of other budgets included
+    images = vlm.placeholders(prompt.input_ids, "image")  # (B, L), including images that have a budget of their own
     row, token = state.visual_mask.nonzero(as_tuple=True)
-    own = torch.zeros_like(images)
-    own[row, prompt.slots[row, token]] = True
-    valid = prompt.attention_mask.bool() & (own | ~images)
+    in_state = torch.zeros_like(images)
+    in_state[row, prompt.slots[row, token]] = True
+    attention_mask = prompt.attention_mask.bool() & (in_state | ~images)
     question = [
-        int(image.nonzero().max()) + 1 + torch.arange(length, device=valid.device)
+        int(image.nonzero().max()) + 1 + torch.arange(length, device=attention_mask.device)
         for image, length in zip(images, state.question_mask.sum(1).tolist(), strict=True)
     ]
-    embedded = _embedded(vlm, encoded)
-    rotation = language.rotary_emb(embedded, position_ids=prompt.position_ids)
-    entering = list(_walk(language, embedded, valid, prompt.position_ids, rotation))
-    return Early(language, valid, question, entering, rotation)
+    embeddings = _embeddings(vlm, encoded)
+    rotation = language.rotary_emb(embeddings, position_ids=prompt.position_ids)
+    inputs = list(_layer_inputs(language, embeddings, attention_mask, prompt.position_ids, rotation))
+    return EarlyLayers(language, attention_mask, question, inputs, rotation)
 
 
-def asked(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
-    """max over question tokens of the attention to each visual token, mean of heads, (B, N); zeros without a question.
+def question_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
+    """Attention of the question to each visual token in layer LAYER, (B, N); 0 in rows without a question.
+
+    It is the mean over heads, then the maximum over question tokens.
 
     Raises:
-        ValueError: as `early` says.
+        ValueError: see `read_early_layers`.
     """
-    read, prompt, state = early(vlm, encoded, method), encoded.prompt, encoded.state
-    at = len(read.entering) - 1
-    q, k = read.heads(at, "q"), read.heads(at, "k")
+    early, prompt, state = read_early_layers(vlm, encoded, method), encoded.prompt, encoded.state
+    last = len(early.inputs) - 1
+    q, k = early.heads(last, "q"), early.heads(last, "k")
     k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
-    column = torch.arange(read.valid.shape[1], device=read.valid.device)
+    column = torch.arange(early.attention_mask.shape[1], device=early.attention_mask.device)
     scores = torch.zeros_like(state.visual_mask, dtype=torch.float32)  # (B, N)
-    for b, (rows, count) in enumerate(zip(read.question, state.counts.tolist(), strict=True)):
+    for b, (rows, count) in enumerate(zip(early.question, state.counts.tolist(), strict=True)):
         if len(rows):
-            visible = read.valid[b] & (column <= rows[:, None])  # (M_b, L)
+            visible = early.attention_mask[b] & (column <= rows[:, None])  # (M_b, L)
             logits = torch.einsum("hid,hjd->hij", q[b, :, rows], k[b]) * q.shape[-1] ** -0.5
             attention = logits.masked_fill(~visible, -torch.inf).softmax(-1).mean(0)  # (M_b, L)
             scores[b, :count] = attention.amax(0)[prompt.slots[b, :count]]
     return scores
 
 
-def _walk(
-    language: Any, x: Tensor, valid: Tensor, positions: Tensor, rotation: tuple[Tensor, Tensor]
+def _layer_inputs(
+    language: Any, x: Tensor, attention_mask: Tensor, positions: Tensor, rotation: tuple[Tensor, Tensor]
 ) -> Iterator[Tensor]:
-    """What enters layer 0, 1, .., LAYER, (B, L, D) each, from embeddings x (B, L, D)."""
+    """The input of layer 0, 1, .., LAYER, (B, L, D) each, from embeddings x (B, L, D)."""
     from transformers.masking_utils import create_causal_mask
 
     yield x
     mask = create_causal_mask(
         config=language.config,
         inputs_embeds=x,
-        attention_mask=valid.long(),
+        attention_mask=attention_mask.long(),
         past_key_values=None,
         position_ids=positions,
     )
@@ -108,7 +113,7 @@ def _walk(
         yield x
 
 
-def _embedded(vlm: FrozenVLM, encoded: Encoded) -> Tensor:
+def _embeddings(vlm: FrozenVLM, encoded: Encoded) -> Tensor:
     """The full prompts as the first layer reads them, (B, L, D)."""
     prompt, state = encoded.prompt, encoded.state
     x: Tensor = vlm.model.get_input_embeddings()(prompt.input_ids).clone()

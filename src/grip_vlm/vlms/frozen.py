@@ -1,4 +1,4 @@
-"""A VLM with its processor: prompts from images and questions, answers from whatever tokens are kept."""
+"""A VLM with its processor: prompts from images and questions, and answers from the tokens that are kept."""
 
 import hashlib
 import time
@@ -47,11 +47,11 @@ class Answer:
     kept_indices: list[int]
     """visual tokens that reach the last layer"""
     seconds: float
-    """vision tower, pruner and language model together"""
+    """run time of vision tower, pruner and language model together"""
 
 
 class FrozenVLM(Encoder):
-    """A Hugging Face VLM. `vlms.load` freezes it; wrapped by `vlms.wrap`, the user's model stays as it is."""
+    """A Hugging Face VLM. `vlms.load` freezes its weights; `vlms.wrap` leaves the user's model as it is."""
 
     def __init__(self, model: Any, processor: Any = None, name: str = "") -> None:
         super().__init__(model)
@@ -69,9 +69,9 @@ class FrozenVLM(Encoder):
         return cls(model, AutoProcessor.from_pretrained(source, backend="pil"), name)
 
     def fingerprint(self) -> str:
-        """Tells checkpoints apart cheaply: type, width, image token and a hash of some token embeddings.
+        """Identifies the checkpoint cheaply, by type, width, image token and a hash of some token embeddings.
 
-        The embeddings are rounded to bfloat16 first, so that loading in another precision is the same checkpoint.
+        The embeddings are rounded to bfloat16 first, because the same checkpoint may be loaded in several precisions.
         """
         rows = self.model.get_input_embeddings().weight[:8].to(torch.bfloat16).float().cpu().numpy().tobytes()
         config = self.model.config
@@ -82,36 +82,40 @@ class FrozenVLM(Encoder):
     def inputs(
         self, images: Sequence[Image.Image], questions: Sequence[str], answers: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """Processor outputs of one image and one question per sample, through the model's chat template.
+        """Processor outputs for one image and one question per sample, through the model's chat template.
 
-        With `answers`, the answer follows the prompt as the template writes the model's turn, up to the token that ends
-        it; `answer_length` (B,) counts what follows the prompt.
+        With `answers`, each prompt is followed by its answer as the template writes the model's turn, up to and
+        including the token that ends the turn. `answer_length` (B,) then counts the tokens after the prompt.
         """
         tokenizer = self.processor.tokenizer
         texts = []
         for question in questions:
-            asked = turn("user", question, image=True)
-            texts.append(self.processor.apply_chat_template([asked], add_generation_prompt=True))
-        # A template that writes the first token itself must not get it twice.
-        bare = {"add_special_tokens": False} if tokenizer.bos_token and texts[0].startswith(tokenizer.bos_token) else {}
+            message = chat_message("user", question, image=True)
+            texts.append(self.processor.apply_chat_template([message], add_generation_prompt=True))
+        # Some templates write the first special token themselves. The tokenizer must not add it again.
+        has_first = bool(tokenizer.bos_token) and texts[0].startswith(tokenizer.bos_token)
+        options = {"add_special_tokens": False} if has_first else {}
         lengths = []
         before, after = self._around_answer() if answers else ("", "")
         for i, answer in enumerate(answers or ()):
             prompt, texts[i] = texts[i], texts[i] + before + answer + after
-            lengths.append(new_tokens(tokenizer(prompt, **bare).input_ids, tokenizer(texts[i], **bare).input_ids))
-        out = self.process(images, texts, **bare)
+            ids, ids_with_answer = (tokenizer(text, **options).input_ids for text in (prompt, texts[i]))
+            lengths.append(count_new_tokens(ids, ids_with_answer))
+        out = self.process(images, texts, **options)
         if answers is not None:
             out["answer_length"] = torch.tensor(lengths, device=self.device)
         return out
 
     def _around_answer(self) -> tuple[str, str]:
-        """The space that the template puts between a prompt and an answer, and the special token it puts behind it (the
-        tokenizer's end of sequence if it puts none there)."""
-        tokenizer, word = self.processor.tokenizer, "yes"
-        asked = turn("user", "Is it?", image=True)
-        prompt = self.processor.apply_chat_template([asked], add_generation_prompt=True)
-        whole = self.processor.apply_chat_template([asked, turn("assistant", word)])
-        start, _, end = whole.rpartition(word)
+        """The template's white space between prompt and answer, and its special token after the answer.
+
+        If the template writes no special token there, it is the tokenizer's end of sequence.
+        """
+        tokenizer, answer = self.processor.tokenizer, "yes"
+        question = chat_message("user", "Is it?", image=True)
+        prompt = self.processor.apply_chat_template([question], add_generation_prompt=True)
+        conversation = self.processor.apply_chat_template([question, chat_message("assistant", answer)])
+        start, _, end = conversation.rpartition(answer)
         space = start[len(start.rstrip()) :].removeprefix(prompt[len(prompt.rstrip()) :])
         special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         return space, next((token for token in special if end.lstrip().startswith(token)), tokenizer.eos_token)
@@ -166,10 +170,14 @@ class FrozenVLM(Encoder):
         budget: int | float | str | Budget = 1.0,
         max_new_tokens: int = 32,
     ) -> Answer:
-        """Answer one question about one image from `budget` of its visual tokens; without a pruner, from all.
+        """Answer one question about one image.
+
+        Args:
+            pruner: None keeps every visual token.
+            budget: how many visual tokens the pruner keeps; see `Budget.parse`.
 
         Raises:
-            ValueError: an impossible budget, or a pruner that does not fit this VLM.
+            ValueError: the budget is impossible, or the pruner does not support this VLM.
         """
         parsed = Budget.parse(budget)
         start = time.perf_counter()
@@ -184,12 +192,16 @@ class FrozenVLM(Encoder):
         kept = round(float(response.per_layer[0]))
         return Answer(response.texts[0], n, kept, response.reached.indices(), seconds)
 
-    def seen(self, image: Image.Image, question: str) -> tuple[Image.Image, tuple[int, int]]:
-        """What of an image the vision tower sees (the middle, where the processor crops to a square), and the rows and
-        columns of the grid that its visual tokens form over that.
+    def visible_area(self, image: Image.Image, question: str) -> tuple[Image.Image, tuple[int, int]]:
+        """The part of an image that the vision tower sees, and the grid of visual tokens over that part.
+
+        The part is the central square if the processor crops, else the whole image.
+
+        Returns:
+            The part, and (rows, columns) of the grid.
 
         Raises:
-            ValueError: they are tiles, pooled, or otherwise not one grid over the image.
+            ValueError: the visual tokens are not one grid over the image (tiles or pooled features, for example).
         """
         state = self.encode(self.inputs([image], [question])).state
         places = state.places[0, : int(state.counts[0])].cpu()
@@ -200,17 +212,20 @@ class FrozenVLM(Encoder):
         return ImageOps.fit(image, (min(image.size),) * 2) if crops else image, (rows, columns)
 
     def synchronize(self) -> None:
-        """Wait for the device, so that clocks are honest."""
+        """Wait for the device. Clocks must be read after this."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
-def turn(role: str, text: str, image: bool = False) -> dict[str, Any]:
-    """One message as chat templates read it."""
+def chat_message(role: str, text: str, image: bool = False) -> dict[str, Any]:
+    """One message in the form that chat templates read."""
     return {"role": role, "content": [*([{"type": "image"}] if image else []), {"type": "text", "text": text}]}
 
 
-def new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
-    """How many tokens of `after` are not those of `before`, the text it begins with; tokens merged there count."""
+def count_new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
+    """How many tokens of a text `after` differ from those of `before`, the text that it begins with.
+
+    If the tokenizer merges characters across the border, the merged token counts as new.
+    """
     same = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(before))
     return len(after) - same

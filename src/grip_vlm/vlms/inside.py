@@ -64,40 +64,44 @@ class Walk:
 
     def _cut(self, index: int, layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """The layer's input without the tokens that leave before it, (B, S_l, D)."""
-        at = self.columns[-1] if self.columns else self.prompt
+        columns = self.columns[-1] if self.columns else self.prompt
         early = self.schedule.early
         if index in self.schedule.keep:
-            rank = self._rank if early else self._ranked(layer, hidden, at, rotary)
-            visual = take(self.visual, at) & (at >= 0)
+            rank = self._rank if early else self._ranked(layer, hidden, columns, rotary)
+            visual = take(self.visual, columns) & (columns >= 0)
             stays = top_k(rank.masked_fill(~visual, -torch.inf), self.schedule.keep[index])
-            source = pad_left_indices((at >= 0) & (stays | ~visual))  # (B, S_l)
-            hidden, at = take(hidden, source), take(at, source).masked_fill(source < 0, -1)
-        self.columns.append(at)
+            source = pad_left_indices((columns >= 0) & (stays | ~visual))  # (B, S_l)
+            hidden, columns = take(hidden, source), take(columns, source).masked_fill(source < 0, -1)
+        self.columns.append(columns)
         if early and index + early in self.schedule.keep:
-            self._rank = self._ranked(layer, hidden, at, rotary)
+            self._rank = self._ranked(layer, hidden, columns, rotary)
         return hidden
 
-    def _ranked(self, layer: Any, hidden: Tensor, at: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        cos, sin = (take(part, at) for part in rotary)
-        queries = take(self.queries, at) & (at >= 0)
-        return attention_received(layer.self_attn, layer.input_layernorm(hidden), cos, sin, at >= 0, queries)
+    def _ranked(self, layer: Any, hidden: Tensor, columns: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """The attention that each token of the layer's input receives from the queries, (B, S_l)."""
+        cos, sin = (take(part, columns) for part in rotary)
+        valid = columns >= 0
+        queries = take(self.queries, columns) & valid
+        return attention_received(layer.self_attn, layer.input_layernorm(hidden), cos, sin, valid, queries)
 
     def _arguments(self, index: int, hidden: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Mask, and while the prompt is read positions, for the layers from `index` to the next cut."""
-        at, cache = self.columns[index], kwargs["past_key_values"]
+        """The mask for the layers from `index` to the next cut; while the prompt is read, their positions as well."""
+        columns, cache = self.columns[index], kwargs["past_key_values"]
         before = cache.get_seq_length(index)
-        attention_mask = F.pad(at >= 0, (0, before + hidden.shape[1] - at.shape[1]), value=True).long()  # (B, keys)
+        decoded = before + hidden.shape[1] - columns.shape[1]
+        attention_mask = F.pad(columns >= 0, (0, decoded), value=True).long()  # (B, keys)
         arguments = {"attention_mask": create_causal_mask(self.config, hidden, attention_mask, cache, layer_idx=index)}
         if before == 0:
-            arguments["position_embeddings"] = tuple(take(part, at) for part in kwargs["position_embeddings"])
+            arguments["position_embeddings"] = tuple(take(part, columns) for part in kwargs["position_embeddings"])
             if kwargs.get("position_ids") is not None:
-                arguments["position_ids"] = take(kwargs["position_ids"], at)
+                arguments["position_ids"] = take(kwargs["position_ids"], columns)
         return arguments
 
     def survivors(self) -> Tensor:
         """Which columns of the prompt the last layer saw, (B, S) bool."""
-        seen = torch.zeros(self.visual.shape[0], self.visual.shape[1] + 1, dtype=torch.bool, device=self.visual.device)
-        return seen.scatter(1, self.columns[-1] % seen.shape[1], True)[:, :-1]  # padding falls off the end
+        b, s = self.visual.shape
+        present = torch.zeros(b, s + 1, dtype=torch.bool, device=self.visual.device)
+        return present.scatter(1, self.columns[-1] % (s + 1), True)[:, :-1]  # padding falls into the last column
 
 
 @contextmanager

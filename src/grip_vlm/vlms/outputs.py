@@ -1,6 +1,6 @@
 """Kept features in the containers that transformers models read: `mm_encoder_outputs` = {"image": ..., "video": ...}.
 
-One entry per sample, whatever the number of images: beams of ragged batches are right only then.
+There is one entry per sample, however many images it has. Beams of ragged batches would be wrong otherwise.
 """
 
 import sys
@@ -15,20 +15,20 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 @dataclass
 class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
-    """For models that concatenate a list of features."""
+    """The container for models that concatenate a list of features, one (k, D) per sample."""
 
     deepstack_features: Any = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # The model's own `generate` writes the features a second time when it expands them for beams.
+        # The first write is ours. The second is by `generate`, which expands the features for beams.
         if name == "pooler_output":
-            times = self.__dict__.get("_times", 0) + 1
-            if times > 2:
+            writes = self.__dict__.get("_writes", 0) + 1
+            if writes > 2:
                 raise ValueError(
-                    "these pruned inputs were expanded by an earlier generate() with beams or several sequences; "
+                    "an earlier generate() with beams or several sequences has expanded these pruned inputs; "
                     "call prune() again for every such call"
                 )
-            self.__dict__["_times"] = times
+            self.__dict__["_writes"] = writes
         super().__setattr__(name, value)
 
     def __getattribute__(self, name: str) -> Any:
@@ -37,44 +37,49 @@ class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
         return super().__getattribute__(name)
 
     def forbid_chunks(self) -> None:
-        """Refuse to be cut for a prefill in chunks, which reads features by key, as nothing else does."""
+        """Refuse a prefill in chunks from now on. It alone reads the features by key."""
         self.__dict__["_chunks_forbidden"] = True
 
     def __getitem__(self, key: Any) -> Any:
         if "_chunks_forbidden" in self.__dict__ and key == "pooler_output":
             raise ValueError(
                 "prefill_chunk_size is wrong for one pruned row under FlashAttention: from the second chunk on "
-                "transformers takes the gaps between positions for several sequences. Leave it out, or load the model "
+                "transformers takes gaps between positions for borders of sequences. Leave it out, or load the model "
                 "with attn_implementation='sdpa'"
             )
         return super().__getitem__(key)
 
 
-def refuse_packing(reader: Mapping[str, Any]) -> None:
-    """Where neither a 2-D mask nor a cache is at hand, transformers takes a gap between positions for the border of two
-    packed sequences, and cuts attention there. The inputs cannot prevent it: `generate(use_cache=False)` drops a mask
-    of ones. So the features look at who reads them, and refuse.
+def refuse_packing(caller: Mapping[str, Any]) -> None:
+    """Refuse a call of the model in which transformers would take the kept tokens for several packed sequences.
+
+    Without a 2-D mask and without a cache, transformers takes a gap between positions for the border of two packed
+    sequences and cuts attention there. The inputs cannot prevent it, because `generate(use_cache=False)` drops a mask
+    of ones. The container of the kept features therefore inspects its caller's frame and raises.
 
     Args:
-        reader: the local variables of the reading function, the model's `forward` among them.
+        caller: local variables of the function that reads the features; the model's `forward` is one such function.
+
+    Raises:
+        ValueError: attention would be cut at a gap between positions.
     """
-    if not {"attention_mask", "position_ids", "past_key_values"} <= reader.keys():
+    if not {"attention_mask", "position_ids", "past_key_values"} <= caller.keys():
         return
-    mask, positions = reader["attention_mask"], reader["position_ids"]
-    covered = reader["past_key_values"] is not None or (isinstance(mask, Tensor) and mask.ndim == 2)
-    if covered or positions is None or positions.ndim != 2 or positions.shape[1] < 2:
+    mask, positions = caller["attention_mask"], caller["position_ids"]
+    is_safe = caller["past_key_values"] is not None or (isinstance(mask, Tensor) and mask.ndim == 2)
+    if is_safe or positions is None or positions.ndim != 2 or positions.shape[1] < 2:
         return
     if bool((positions.diff(dim=1) > 1).any()):
         raise ValueError(
             "pruned inputs without a cache need their attention_mask, which generate(use_cache=False) drops: "
-            "transformers would take the gaps between positions for several sequences in a row. Leave use_cache alone "
-            "in generate, or pass every pruned input to forward"
+            "transformers would take gaps between positions for borders of sequences. Leave use_cache alone in "
+            "generate, or pass every pruned input to forward"
         )
 
 
 @dataclass
 class TensorOutput(ListOutput):
-    """For models that expect one tensor: a list that answers as one."""
+    """The container for models that expect one tensor. It holds a list that behaves like that tensor."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "pooler_output" and isinstance(value, (list, tuple)):
@@ -83,7 +88,7 @@ class TensorOutput(ListOutput):
 
 
 class FeatureList(list[Tensor]):
-    """(k, D) per sample that answers like the (1, all, D) tensor of all."""
+    """Features (k, D) per sample, which behave like their concatenation (1, all, D)."""
 
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
         return torch.cat(list(self)).unsqueeze(0).to(*args, **kwargs)

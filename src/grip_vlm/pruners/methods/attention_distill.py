@@ -1,4 +1,7 @@
-"""Attention distillation only: the same scorer trained to the answer's attention and nothing else."""
+"""Attention distillation: the same scorer, trained to imitate the attention of the answer and nothing else.
+
+Training, formula and deviations: `grip_vlm/rivals/attention_distill.py`.
+"""
 
 from grip_vlm.pruners.scored import Scored
 

@@ -1,4 +1,4 @@
-"""No image at all: how much a language prior answers."""
+"""No image at all: how much the language model answers without one."""
 
 import torch
 from torch import Tensor

@@ -1,8 +1,9 @@
 """DivPrune (arXiv 2503.02175): keep tokens that are far from each other, whatever the question.
 
-Max-min diversity over d_ij = 1 - cos(v_i, v_j): the first token is the one farthest from its nearest neighbour, every
-further one the farthest from the nearest token kept. Where it departs from the paper: kept tokens have their original
-positions, not compact ones (`prune(positions="compact")` closes the gaps).
+Max-min diversity over d_ij = 1 - cos(v_i, v_j). The first token is the one farthest from its nearest neighbour. Every
+further one is the token farthest from its nearest kept token.
+
+Deviation: kept tokens have their original positions, not compact ones (`prune(positions="compact")` closes the gaps).
 """
 
 import torch
@@ -24,9 +25,10 @@ class Pruner(Untrained):
 
 
 def farthest_first(visual: Tensor, k: int) -> Tensor:
-    """(n, D) -> (k,) indices in the order chosen.
+    """The kept tokens of visual (n, D), (k,) indices in the order chosen.
 
-    Their least distance is at least a quarter of the largest possible (Tamir 1991: half, for the root of 2d).
+    Their smallest distance is at least a quarter of the largest possible. (Tamir 1991 proves half for a metric, which
+    the square root of 2d is.)
     """
     distance = (1 - cosines(visual, visual)).fill_diagonal_(torch.inf)  # (n, n)
     newest = distance.amin(1).argmax()

@@ -1,7 +1,7 @@
 """A smaller image with as many tokens: the control that many published methods do not beat.
 
-The image is resized so that the tower's patches number at most k, and the tower interpolates its position embeddings.
-The s x s tokens take the places of the s x s grid nearest to them.
+The image is resized until the tower has at most k patches, and the tower interpolates its position embeddings. The
+s x s tokens take the places of the nearest tokens of an s x s grid.
 """
 
 import math

@@ -1,8 +1,13 @@
-"""FastV (arXiv 2403.06764): after two of 32 layers, keep the tokens that the last token of the prompt attends to most.
+"""FastV (arXiv 2403.06764): after two of 32 layers, keep the tokens to which the prompt's last token attends most.
 
-As in the published code (methods.md 1A): rank by the attention of the layer before the cut, mean of heads, the row of
-the last token alone (the paper says mean of all rows); positions stay the original ones. Deviations: the cut scales
-with depth; the count after it follows from the budget, and batches are allowed.
+As in the published code (pkunlp-icler/FastV), tokens are ranked by the attention of the layer before the cut, mean over
+heads, in the row of the last token alone. The paper says the mean over all rows. Positions stay the original ones.
+
+Deviations:
+
+- The cut scales with depth: two of 32 layers is layer 1 in a language model of four layers.
+- The count after the cut follows from the budget.
+- Batches are allowed.
 """
 
 from fractions import Fraction

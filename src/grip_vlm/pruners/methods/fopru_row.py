@@ -2,8 +2,12 @@
 
     R_h = sum of s over row h, with s as in `fopru_rank`;  keep the rows with the largest R_h
 
-Deviations: the paper's budgets are multiples of a row; here the best rows are kept whole, and of the next one its best
-tokens by s, so that any k is met (ours). Rows of tiles compete with each other. Otherwise as in `fopru_rank`.
+Deviations:
+
+- The paper's budgets are multiples of a row. Ours may be any k: the best rows are kept whole, and the best tokens by s
+  are kept of the next row.
+- Rows of all tiles compete with each other.
+- The rest is as in `fopru_rank`.
 """
 
 import math
@@ -16,25 +20,25 @@ from grip_vlm.pruners.base import Untrained
 from grip_vlm.pruners.choosing import top
 from grip_vlm.pruners.methods.fopru_rank import significance
 from grip_vlm.vlms import Encoded, FrozenVLM
-from grip_vlm.vlms.tower import look
+from grip_vlm.vlms.tower import read_tower
 
 
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        tower = look(vlm, encoded, "fopru_row")
+        tower = read_tower(vlm, encoded, self.name)
         side = math.isqrt(tower.features.shape[1])
         scores = tower.split(significance(tower.maps()))
-        samples = zip(scores, tower.patches, tower.most(k), strict=True)
-        return tower.action([rows(s, patches // side, keep) for s, patches, keep in samples], k)
+        samples = zip(scores, tower.patches, tower.patches_to_keep(k), strict=True)
+        return tower.action([top_rows(s, patches // side, keep) for s, patches, keep in samples], k)
 
 
-def rows(scores: Tensor, row: Tensor, k: int) -> Tensor:
-    """k tokens, row after row from the one with the largest sum, in each the highest scores first; (k,) indices.
+def top_rows(scores: Tensor, row: Tensor, k: int) -> Tensor:
+    """k tokens, (k,) indices: row after row in descending sum of scores, in each row the highest scores first.
 
     Args:
         scores: (n,).
-        row: (n,) the row each token stands in, any numbers.
+        row: (n,) the row of each token; rows may have any numbers.
     """
     row = torch.unique(row, return_inverse=True)[1]
     sums = scores.new_zeros(int(row.max()) + 1).index_add(0, row, scores)  # (rows,)

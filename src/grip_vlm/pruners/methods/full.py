@@ -1,4 +1,4 @@
-"""No pruning: the reference that every method is measured against."""
+"""No pruning: the reference for every method."""
 
 from torch import Tensor
 

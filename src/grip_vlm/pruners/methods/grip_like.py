@@ -1,4 +1,7 @@
-"""Our reading of the paper's policy and reward: Plackett-Luce, exact match and textbook GRPO, with the same scorer."""
+"""Our reading of the paper's policy and reward: Plackett-Luce, exact match and textbook GRPO, with the same scorer.
+
+Training: `grip_vlm/rivals/grip_like.py`.
+"""
 
 from grip_vlm.pruners.scored import Scored
 

@@ -1,10 +1,11 @@
-"""LLaVA-PruMerge+ (ICCV 2025): PruMerge with tokens spread evenly over the image beside those CLS attends to most.
+"""LLaVA-PruMerge+ (ICCV 2025): PruMerge, plus tokens spread evenly over the image.
 
-With a share r of outliers, the paper adds a token at every int(1 / (3 r))-th place: three times as many as attention
-chose. So a quarter of the kept tokens is chosen by attention here, and the others lie evenly in the raster order of
-what is left. Neighbours and the token for the rest are as in `prumerge`.
+With a share r of outliers, the paper adds a token at every int(1 / (3 r))-th place. That is three times as many as
+attention chose. Here a quarter of the kept tokens is therefore chosen by attention. The others are spread evenly in the
+raster order of the tokens that are left. Neighbours and the token for the rest are as in `prumerge`.
 
-Deviations: as in `prumerge`; the even ones avoid tokens chosen already (theirs may fall together), which makes k exact.
+Deviations: those of `prumerge`. In addition, the even tokens avoid those that are chosen already, which makes k exact.
+Theirs may coincide.
 """
 
 import torch

@@ -1,8 +1,9 @@
 """PyramidDrop (arXiv 2410.17247): at each quarter of the depth, keep the same share of what is left.
 
-As in the published code: rank by the row of the prompt's last token, recomputed from the input of the layer where the
-cut is. The paper's share is 0.5; here it follows from the budget. Deviation: tokens keep their original positions (the
-code counts them anew), as for all methods here.
+As in the published code, tokens are ranked by the row of the prompt's last token. It is recomputed from the input of
+the layer where the cut is. The paper's share is 0.5; here it follows from the budget.
+
+Deviation: tokens keep their original positions, as in all methods here. The authors' code renumbers them.
 """
 
 from fractions import Fraction

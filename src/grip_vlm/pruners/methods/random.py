@@ -1,4 +1,4 @@
-"""k tokens uniformly at random: stronger than it sounds, and always in the table."""
+"""k tokens chosen uniformly at random: a stronger baseline than it sounds, and in every table."""
 
 import zlib
 
@@ -12,13 +12,13 @@ from grip_vlm.vlms import Encoded, FrozenVLM
 
 
 class Pruner(Untrained):
-    """The draw depends on the seed and on the sample's own features (rounded), so batches equal single runs."""
+    """The sample depends on the seed and the image's own features (rounded). A batch therefore equals single runs."""
 
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
         scores = torch.full(encoded.state.visual_mask.shape, -torch.inf)
         for row, count in enumerate(encoded.state.counts.tolist()):
             mean = encoded.state.visual[row, :count].float().mean(0)
-            sample = (100 * mean).round().int().cpu().numpy().tobytes()
-            generator = torch.Generator().manual_seed(zlib.crc32(sample, self.seed))
+            features = (100 * mean).round().int().cpu().numpy().tobytes()
+            generator = torch.Generator().manual_seed(zlib.crc32(features, self.seed))
             scores[row, :count] = torch.rand(count, generator=generator)
         return Action(top_k(scores.to(vlm.device), k))

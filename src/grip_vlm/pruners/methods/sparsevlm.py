@@ -1,13 +1,17 @@
 """SparseVLM (arXiv 2410.04417): before layers 2, 6 and 15 of 32, keep what the question's relevant tokens attend to.
 
-Relevant ("raters"): of the question's tokens, those whose similarity to the visual ones, softmax over the question and
-mean over the image, is at least average. Rank: their rows, mean of heads and of raters.
+The relevant tokens ("raters") are tokens of the question. A token is a rater if its similarity to the visual tokens,
+softmax over the question and mean over the image, is at least average. The rank is the raters' attention, mean over
+heads and raters.
 
-Deviations, beside those of `_inside`: tokens leave before the layer that ranks them, in the authors' code behind it (so
-that all tokens go through layer 2). The paper has tables of counts for four budgets and no formula; counts here fall by
-the same share at each cut, which lies near the tables ([334, 194, 112] for 192 of 576, where they have 300, 200, 110).
-Dropped tokens are not clustered and put back (the authors' second version leaves that out as well). Of that version
-original positions are taken, but not its correction for rotary bias nor its choice of heads.
+Deviations, in addition to those of `pruners/inside.py`:
+
+- Tokens leave before the layer that ranks them. In the authors' code they leave after it, so all tokens pass layer 2.
+- The paper has tables of counts for four budgets and no formula. Here the counts fall by the same share at each cut,
+  which is near the tables: [334, 194, 112] for 192 of 576, where they have 300, 200, 110.
+- Dropped tokens are not clustered and put back. The authors' second version leaves that out as well.
+- Of their second version, the original positions are taken, but neither its correction for rotary bias nor its choice
+  of heads.
 """
 
 from fractions import Fraction
@@ -29,17 +33,17 @@ class Pruner(Inside):
         return [scale, scale**2, scale**3]
 
     def queries(self, encoded: Encoded) -> Tensor:
-        """The raters: the question is the end of the prompt."""
+        """The raters. The question is the end of the prompt."""
         state, length = encoded.state, encoded.prompt.input_ids.shape[1]
         rows = pad_left([row[mask] for row, mask in zip(raters(state), state.question_mask, strict=True)], False)
         return F.pad(rows, (length - rows.shape[1], 0), value=False)
 
 
 def raters(state: State) -> Tensor:
-    """Tokens of the question that are relevant to the image, (B, M) bool, at least one in each row."""
+    """The question's tokens that are relevant to the image, (B, M) bool, at least one in each row."""
     logits = state.visual.float() @ state.question.float().mT  # (B, N, M)
     share = logits.masked_fill(~state.question_mask[:, None], -torch.inf).softmax(-1)
     relevance = (share * state.visual_mask[..., None]).sum(1) / state.counts[:, None]  # (B, M), a row sums to 1
-    # Equal values are all average, and rounding must not leave them without a rater.
+    # If all values are equal, all are average. Without the margin, rounding could leave no rater.
     average = (1 - 1e-5) / state.question_mask.sum(1, keepdim=True)
     return (relevance >= average) & state.question_mask

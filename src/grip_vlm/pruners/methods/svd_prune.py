@@ -1,14 +1,16 @@
 """SVD-Prune (arXiv 2604.11530): keep the tokens with the highest leverage on the image's leading singular directions.
 
-F = U S V' of the projected tokens less their mean; r is the smallest rank that holds 90 % of the energy
-(the sum of squared singular values); leverage of token t is the sum of U_ti squared over i <= r, divided by r. Large
-tokens weigh more. Where it departs from the paper, whose code is not public:
+F = U S V' are the projected tokens less their mean. r is the smallest rank that holds 90 % of the energy, the sum of
+the squared singular values. The leverage of token t is the sum of U_ti squared over i <= r, divided by r. Tokens with
+large features weigh more. The paper's code is not public.
 
-- Centring is ours. A third party's port does not centre, and the summaries do not say; without it the mean direction
-  holds most of the energy and tokens are kept no better than at random (docs/log.md).
-- Its share of energy is not published; 90 % is that of a third party's port.
-- r is at most half of the tokens: with all directions, every leverage is the same.
-- Kept tokens have their original positions; the paper does not say.
+Deviations:
+
+- Centring is ours. A third party's port does not centre, and the summaries do not say. Without centring, the mean
+  direction holds most of the energy, and the kept tokens are no better than random ones (docs/log.md).
+- The paper's share of energy is not published. 90 % is that of a third party's port.
+- r is at most half of the tokens. With all directions, every leverage would be the same.
+- Kept tokens have their original positions. The paper does not say.
 """
 
 import torch
@@ -33,7 +35,7 @@ class Pruner(Untrained):
 
 
 def leverage(visual: Tensor) -> Tensor:
-    """(n, D) -> (n,) shares in the leading directions; they sum to 1."""
+    """Leverage of each token of visual (n, D), (n,); the sum is 1."""
     left, singular, _ = torch.linalg.svd(visual, full_matrices=False)  # (n, min(n, D)), descending (min(n, D),)
     energy = singular.square().cumsum(0)
     rank = int((energy < ENERGY * energy[-1]).sum()) + 1

@@ -1,4 +1,7 @@
-"""TPRL-style PPO over independent keeps (arXiv 2603.13394): the same scorer after imitation and PPO."""
+"""TPRL-style PPO over independent keeps (arXiv 2603.13394): the same scorer after imitation and PPO.
+
+Training, formula and deviations: `grip_vlm/rivals/tprl.py`.
+"""
 
 from grip_vlm.pruners.scored import Scored
 

@@ -1,4 +1,4 @@
-"""An even grid over the image: the k tokens nearest to the cells of a grid with k cells; several images share k."""
+"""An even grid over the image: the k tokens nearest to the cells of a grid with k cells. Several images share k."""
 
 import math
 
@@ -18,13 +18,13 @@ class Pruner(Untrained):
             images = encoded.state.image[row, :count]
             parts = [(images == image).nonzero()[:, 0] for image in range(int(images.max()) + 1)]
             sizes = torch.tensor([len(part) for part in parts])
-            for part, given in zip(parts, allot(sizes, sizes, keep), strict=True):
-                mask[row, part[nearest(encoded.state.places[row, part], grid(given))]] = True
+            for part, share in zip(parts, allot(sizes, sizes, keep), strict=True):
+                mask[row, part[nearest(encoded.state.places[row, part], grid(share))]] = True
         return Action(mask)
 
 
 def grid(k: int) -> Tensor:
-    """k >= 0 points spread evenly over the unit square, (k, 2): about sqrt(k) rows, lengths differ by at most one."""
+    """k >= 0 points spread evenly over the unit square, (k, 2): about sqrt(k) rows of equal length, give or take 1."""
     rows = max(1, round(math.sqrt(k)))
     ends = [round(k * (row + 1) / rows) for row in range(rows)]
     lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
@@ -35,7 +35,7 @@ def grid(k: int) -> Tensor:
 
 
 def nearest(places: Tensor, points: Tensor) -> Tensor:
-    """For each point the nearest place that is still free, (k,) indices of (n, 2) places."""
+    """For each of (k, 2) points, the nearest of (n, 2) places that no earlier point has taken; (k,) indices."""
     distance = torch.cdist(points.to(places.device), places.float())  # (k, n)
     chosen: list[int] = []
     for row in distance:

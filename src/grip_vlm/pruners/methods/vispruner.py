@@ -4,9 +4,14 @@
     diverse: the others in descending attention; while they are too many, their even places are compared with the odd
         ones, and of the even ones up to 8 with the largest best cosine are dropped; then kept even ones, then odd ones
 
-Deviations: the cosines are those of the tower's features (the layer before the projector); even ones that are kept stay
-in their order (in the authors' code the least similar come first); positions are kept (theirs are compact). Tiles share
-one budget.
+Deviations:
+
+- The cosines are of the tower's features (the layer before the projector).
+- Even ones that are kept stay in their order. In the authors' code the most similar of them come first: it sorts in
+  descending order and cuts off the first r.
+- Their code fails where few or an odd number of tokens remain. Ours works for every k.
+- Positions are kept. Theirs are compact.
+- Tiles share one budget.
 """
 
 import torch
@@ -17,7 +22,7 @@ from grip_vlm.pruners.base import Untrained
 from grip_vlm.pruners.choosing import top
 from grip_vlm.pruners.features import cosines
 from grip_vlm.vlms import Encoded, FrozenVLM
-from grip_vlm.vlms.tower import look
+from grip_vlm.vlms.tower import read_tower
 
 STEP = 8  # tokens dropped at a time
 
@@ -25,18 +30,18 @@ STEP = 8  # tokens dropped at a time
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        tower = look(vlm, encoded, "vispruner", needs_cls=True)
-        return tower.action([halves(attention, x, keep) for attention, x, keep in tower.samples(k)], k)
+        tower = read_tower(vlm, encoded, self.name, needs_cls=True)
+        return tower.action([important_and_diverse(*sample) for sample in tower.samples(k)], k)
 
 
-def halves(attention: Tensor, features: Tensor, k: int) -> Tensor:
-    """int(k / 2) important tokens and as many diverse ones as are missing, (k,) indices, from (n,) and (n, C)."""
+def important_and_diverse(attention: Tensor, features: Tensor, k: int) -> Tensor:
+    """int(k / 2) important tokens, then diverse ones up to k, (k,) indices; attention (n,), features (n, C)."""
     order = top(attention, len(attention))
     important, rest = order[: k // 2], order[k // 2 :]
-    similar = cosines(features, features)
+    similarity = cosines(features, features)
     while (surplus := len(rest) - (k - k // 2)) > 0:
         even, odd = rest[::2], rest[1::2]
-        drop = top(similar[even][:, odd].amax(1), min(STEP, surplus))
+        drop = top(similarity[even][:, odd].amax(1), min(STEP, surplus))
         stays = torch.ones_like(even, dtype=torch.bool)
         stays[drop] = False
         rest = torch.cat([even[stays], odd])

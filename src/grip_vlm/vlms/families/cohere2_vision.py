@@ -1,27 +1,27 @@
-"""Command A Vision: square tiles, then the whole image, each ended by one line break; more text parts two images."""
+"""Command A Vision: square tiles, then the whole image, each ended by one line break. More text separates images."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grip_vlm.vlms.encode import Seen
+from grip_vlm.vlms.encode import TowerOutput
 from grip_vlm.vlms.frozen import FrozenVLM
 from grip_vlm.vlms.outputs import TensorOutput
 from grip_vlm.vlms.places import runs_of, square_places
 
 
 class VLM(FrozenVLM):
-    """How many tiles stand in a row is not in the processor's output: places are those within the tile."""
+    """The processor's output does not give the grid of tiles. A token's place is therefore that within its tile."""
 
     output_type = TensorOutput
 
-    def layout(self, inputs: dict[str, Any], modality: str, seen: Seen) -> tuple[list[int], Tensor]:
+    def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         images: list[int] = []
-        line_break = (-1, 0)  # where the token behind the tile before stands
+        line_break = (-1, 0)  # (row, column) of the token after the previous tile
         for row, first, last in runs_of(self.placeholders(inputs["input_ids"], modality)):
             if (row, first - 1) != line_break:
                 images.append(0)
             images[-1] += last - first
             line_break = (row, last)
-        return images, torch.cat([square_places(size) for size in seen.sizes])
+        return images, torch.cat([square_places(size) for size in output.sizes])

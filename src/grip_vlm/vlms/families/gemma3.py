@@ -1,4 +1,4 @@
-"""Gemma 3: a square grid per image, whose tokens see each other in both directions."""
+"""Gemma 3: a square grid per image, whose tokens attend to each other in both directions."""
 
 from grip_vlm.vlms.frozen import FrozenVLM
 from grip_vlm.vlms.outputs import TensorOutput

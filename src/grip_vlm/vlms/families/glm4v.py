@@ -1,4 +1,4 @@
-"""GLM-4.1V: frames of a video stand behind the image token."""
+"""GLM-4.1V: the placeholders of a video's frames are image tokens."""
 
 from torch import Tensor
 

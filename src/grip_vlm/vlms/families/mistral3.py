@@ -1,17 +1,17 @@
-"""Mistral 3 (Small 3.1 and later): one grid per image in its own shape; row breaks are text and always stay."""
+"""Mistral 3 (Small 3.1 and later): one grid per image in the image's shape. Row breaks are text and always stay."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grip_vlm.vlms.encode import Seen
+from grip_vlm.vlms.encode import TowerOutput
 from grip_vlm.vlms.frozen import FrozenVLM
 from grip_vlm.vlms.places import grid_places
 
 
 class VLM(FrozenVLM):
-    def layout(self, inputs: dict[str, Any], modality: str, seen: Seen) -> tuple[list[int], Tensor]:
+    def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         cell = self.model.config.vision_config.patch_size * self.model.config.spatial_merge_size
         shapes = (inputs["image_sizes"] // cell).tolist()
-        return seen.sizes, torch.cat([grid_places(rows, columns) for rows, columns in shapes])
+        return output.sizes, torch.cat([grid_places(rows, columns) for rows, columns in shapes])

@@ -1,4 +1,4 @@
-"""PaliGemma 1 and 2: a square grid, image and question seen in both directions, positions from 1 in `forward`."""
+"""PaliGemma 1 and 2: a square grid, bidirectional attention in image and question, positions from 1 in `forward`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ class VLM(FrozenVLM):
     def inputs(
         self, images: Sequence[Image.Image], questions: Sequence[str], answers: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """There is no chat template: the answer is the processor's `suffix`, which alone is causal."""
+        """There is no chat template. The answer is the processor's `suffix`, the only part with causal attention."""
         token = self.processor.tokenizer.image_token
         suffix = {} if answers is None else {"suffix": list(answers)}
         out = self.process(images, [token + question for question in questions], **suffix)

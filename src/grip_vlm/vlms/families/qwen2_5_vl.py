@@ -1,7 +1,7 @@
-"""Qwen2.5-VL."""
+"""Qwen2.5-VL: an instance of `MRopeVLM` without differences."""
 
 from grip_vlm.vlms.mrope import MRopeVLM
 
 
 class VLM(MRopeVLM):
-    """Nothing differs from the others of its kind."""
+    """As `MRopeVLM`."""

@@ -1,7 +1,7 @@
-"""Qwen3.5: some layers are recurrent, so that removing a token is not the same as masking it."""
+"""Qwen3.5: some layers are recurrent, so removing a token is not the same as masking it."""
 
 from grip_vlm.vlms.mrope import MRopeVLM
 
 
 class VLM(MRopeVLM):
-    """Nothing differs from the others of its kind."""
+    """As `MRopeVLM`."""

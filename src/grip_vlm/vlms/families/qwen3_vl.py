@@ -1,7 +1,7 @@
-"""Qwen3-VL: features for the first layers of the language model (deepstack) are pruned with the tokens."""
+"""Qwen3-VL: the features for the first layers of the language model (deepstack) are pruned with the tokens."""
 
 from grip_vlm.vlms.mrope import MRopeVLM
 
 
 class VLM(MRopeVLM):
-    """Nothing differs from the others of its kind."""
+    """As `MRopeVLM`."""

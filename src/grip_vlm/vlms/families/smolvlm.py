@@ -1,4 +1,4 @@
-"""SmolVLM: laid out as Idefics3."""
+"""SmolVLM: the same layout as Idefics3."""
 
 from grip_vlm.vlms.families.idefics3 import VLM
 
