@@ -1,12 +1,12 @@
 """Writing that is cut off leaves what was there."""
 
 import os
+import subprocess
+import sys
 
 import pytest
-from torch import nn
 
 from grip_vlm import files
-from grip_vlm.training import state
 
 
 def cut_off_at(call, monkeypatch):
@@ -22,16 +22,53 @@ def cut_off_at(call, monkeypatch):
     monkeypatch.setattr(os, "replace", renamed)
 
 
-@pytest.mark.parametrize("call", [1, 2])
-def test_a_state_that_is_cut_off_while_it_is_replaced_leaves_the_one_before(call, tmp_path, monkeypatch):
-    folder, module = tmp_path / "state", {"module": nn.Linear(2, 2)}
-    state.save_state(folder, module, {}, {"step": 1})
-    with monkeypatch.context() as patch:
-        cut_off_at(call, patch)
-        with pytest.raises(KeyboardInterrupt):
-            state.save_state(folder, module, {}, {"step": 2})
-    assert state.has_state(folder)
-    assert state.load_state(folder, module, {}) == {"step": 1}
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from grip_vlm import files
+
+STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "ctypes.dlsym"}
+
+def replace(folder, swap, limit):
+    passed = [0]
+    def watch(event, args):
+        passed[0] += event in STEPS
+        if passed[0] == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    beside = folder.with_name("beside")
+    beside.mkdir()
+    (beside / "name").write_text("new")
+    files.replace_folder(beside, folder, swap)
+
+folder, swap = Path(sys.argv[1]) / "folder", {"exchange": files.exchange, "renames": lambda *paths: False}[sys.argv[2]]
+limit = died = 0
+while not limit or died:
+    limit += 1
+    for path in (folder, folder.with_name("beside")):
+        files.shutil.rmtree(path, ignore_errors=True)
+    folder.mkdir()
+    (folder / "name").write_text("old")
+    child = os.fork()
+    if not child:
+        replace(folder, swap, limit)
+        os._exit(0)
+    died = os.waitpid(child, 0)[1]
+    if sys.argv[2] == "exchange":
+        assert (folder / "name").is_file(), limit
+    files.recover(folder)
+    print((folder / "name").read_text())
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "renames"])
+def test_a_folder_whose_writer_is_killed_at_any_step_is_the_old_one_or_the_new_one(way, tmp_path):
+    """With an exchange it is never missing; without one, the next process puts it back."""
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path, way], capture_output=True, text=True, check=True)
+    found = done.stdout.split()
+    assert len(found) > 6
+    assert set(found) == {"old", "new"}
+    assert found == sorted(found, reverse=True)
 
 
 def test_a_file_that_is_cut_off_while_it_is_replaced_is_the_old_one(tmp_path, monkeypatch):
