@@ -174,7 +174,7 @@ class Encoder:
         ]
         samples, first = [], 0
         for row, count in enumerate(is_visual.sum(1).tolist()):
-            valid, own = attention_mask[row].bool(), slice(first, first + count)
+            valid, tokens = attention_mask[row].bool(), slice(first, first + count)
             first += count
             samples.append(
                 Sample(
@@ -182,11 +182,11 @@ class Encoder:
                     position_ids=positions[..., row, :][..., valid],
                     extras={name: values[row][valid] for name, values in extras.items()},
                     slots=is_visual[row][valid].nonzero()[:, 0],
-                    visual=flat["visual"][own],
-                    deepstack=tuple(layer[own] for layer in deepstack),
-                    is_video=flat["is_video"].expand(len(flat["visual"]))[own],
-                    places=flat["places"][own],
-                    image=torch.unique(flat["image"][own], return_inverse=True)[1],
+                    visual=flat["visual"][tokens],
+                    deepstack=tuple(layer[tokens] for layer in deepstack),
+                    is_video=flat["is_video"].expand(len(flat["visual"]))[tokens],
+                    places=flat["places"][tokens],
+                    image=torch.unique(flat["image"][tokens], return_inverse=True)[1],
                 )
             )
         return samples, outputs[present[0]]

@@ -118,7 +118,7 @@ def leaving(
         queries: (B, S) bool, the schedule's queries among the tokens of `inputs`.
 
     Raises:
-        ValueError: a model in which dropping tokens is not exact, with the reason.
+        ValueError: dropping tokens is not exact in this model; the message says why.
     """
     decoder = model.base_model.get_decoder()
     refuse(type(model).__name__, decoder, prompt)

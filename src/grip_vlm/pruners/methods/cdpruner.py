@@ -5,8 +5,8 @@ k tokens maximise det L greedily (fast greedy MAP, Chen et al., arXiv 1709.05135
 
 Deviations:
 
-- In the paper, relevance is CLIP's image-text cosine with its sign turned. A VLM does not carry CLIP's text tower. Ours
-  is the cosine with the language model's word embeddings, and keeps its sign. It can cost more than it gives
+- In the paper, relevance is CLIP's image-text cosine with its sign reversed. A VLM does not carry CLIP's text tower.
+  Ours is the cosine with the language model's word embeddings, and keeps its sign. It can cost more than it gives
   (docs/log.md).
 - The authors' option to soften r by an exponential is left out.
 - Relevance is scaled over one sample, not over the batch. A batch therefore keeps what single runs keep.

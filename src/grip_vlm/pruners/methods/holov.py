@@ -6,7 +6,7 @@
 
 Deviations:
 
-- v is scaled over the image. The authors' code scales it in each segment. It then drops out of the shares and of all
+- v is scaled over the image. The authors' code scales it in each segment, where it drops out of the shares and of all
   that they decide.
 - Shares are rounded by largest remainder, and what exceeds a segment goes to the others. Theirs gives the leftover to
   the largest share and fills lists up with zeros.

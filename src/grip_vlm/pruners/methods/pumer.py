@@ -1,8 +1,8 @@
 """PuMer (arXiv 2305.17530), before a decoder: drop what the question does not need, then merge similar tokens.
 
-Of the tokens to remove, the quarter least relevant to the question is pruned (text-informed pruning; the paper's ratio
-for ViLT is 0.1 pruned, 0.3 merged). The others are merged into similar tokens by bipartite soft matching, and never
-with text (modality-aware merging).
+A quarter of the tokens to remove is pruned: those least relevant to the question (text-informed pruning; the paper's
+ratio for ViLT is 0.1 pruned, 0.3 merged). The others are merged into similar tokens by bipartite soft matching, and
+never with text (modality-aware merging).
 
 Deviations:
 

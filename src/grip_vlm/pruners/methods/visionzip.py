@@ -1,8 +1,9 @@
 """VisionZip (CVPR 2025): tokens to which CLS attends most, and contextual tokens into which all others are merged.
 
     dominant: the largest attention of CLS, summed over heads
-    contextual: of the M others every floor(M / C)-th is a target, C in all; each other one goes to the target whose key
-        (mean of heads) has the largest cosine;  x_target + mean(x of those that went there), before the projector
+    contextual: every floor(M / C)-th of the M others is a target, C in all. Each remaining token is assigned to the
+        target whose key (mean over heads) has the largest cosine with its key.
+        Features: x_target + mean(x of the tokens assigned to it), before the projector
 
 k = dominant + contextual. C is 10/64 of k, as in all of the paper's splits (162 + 30, 108 + 20, 54 + 10). The authors'
 code adds the mean to the target, rather than taking the mean of all; so do we.

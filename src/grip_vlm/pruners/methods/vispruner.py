@@ -1,8 +1,9 @@
 """VisPruner (ICCV 2025): half of the tokens by attention of CLS, half by leaving out near-duplicates of the others.
 
     important: the int(k / 2) largest attentions of CLS
-    diverse: the others in descending attention; while they are too many, their even places are compared with the odd
-        ones, and of the even ones up to 8 with the largest best cosine are dropped; then kept even ones, then odd ones
+    diverse: the others in descending attention. While there are too many, each token at an even place is compared with
+        all tokens at odd places. The (up to) 8 even ones with the largest best cosine are dropped. The even ones that
+        stay are then followed by the odd ones
 
 Deviations:
 
