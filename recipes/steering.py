@@ -110,7 +110,7 @@ def measure(
         ValueError: a VLM whose visual tokens are not the patches that scenes are composed on.
     """
     # One item more than asked: the next image of the last one.
-    found = [benchmarks.asked(task, split, i) for i in range(indices.start, indices.stop + 1)]
+    found = [benchmarks.composed_item(task, split, i) for i in range(indices.start, indices.stop + 1)]
     images, asked = [scene.image for scene, _ in found], [question for _, question in found[:-1]]
     texts = [question.text for question in asked]
     own, moved = encode(vlm, images[:-1], texts), encode(vlm, images[1:], texts)
@@ -136,7 +136,7 @@ def measure(
             right_heard = None if heard is None else rights(heard)
             for row, question in enumerate(asked):
                 kept = action.indices(row)
-                patches, seen, touched = evidence(kept, question.about)
+                patches, seen, touched = evidence(kept, question.evidence)
                 item = f"{task}/{split}/{indices[row]}"
                 records.append(
                     Record(

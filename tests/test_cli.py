@@ -184,7 +184,7 @@ def test_help_is_not_a_mistake(capsys):
 
 @pytest.mark.parametrize(
     ("what", "names"),
-    [("pruners", pruners.names()), ("benchmarks", benchmarks.described()), ("vlms", vlms.verified())],
+    [("pruners", pruners.names()), ("benchmarks", benchmarks.descriptions()), ("vlms", vlms.verified())],
 )
 def test_list_prints_a_name_per_line(capsys, what, names):
     main(["list", what])

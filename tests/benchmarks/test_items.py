@@ -53,10 +53,10 @@ def snapshot(name, rows, root):
     benchmark, folder = benchmarks.load(name), root / name
     folder.mkdir()
     tables = {benchmark.config or "default": datasets.Dataset.from_list(rows)}
-    if benchmark.pictures:
+    if benchmark.image_config:
         images = [{"id": row["imageId"], "image": row["image"]} for row in reversed(rows)]
         tables = {key: table.remove_columns("image") for key, table in tables.items()}
-        tables[benchmark.pictures] = datasets.Dataset.from_list(images)
+        tables[benchmark.image_config] = datasets.Dataset.from_list(images)
     card = ["---", "configs:"]
     for config, table in tables.items():
         table.to_parquet(folder / config / "part.parquet")
@@ -72,19 +72,19 @@ FORMS = [json_lines, parquet_file, parquet_parts, snapshot]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_copy_of_the_sample_gives_the_items_of_the_sample(tmp_path, name, form):
     benchmark = benchmarks.load(name)
-    form(name, benchmark.sample(), tmp_path)
+    form(name, benchmark.example_rows(), tmp_path)
     items = open_items(name, root=tmp_path)
     assert (items.name, items.count, items.max_new_tokens) == (name, 2, benchmark.max_new_tokens)
-    for i, row in enumerate(benchmark.sample()):
-        item, asked = items.example(i), benchmark.ask(row)
+    for i, row in enumerate(benchmark.example_rows()):
+        item, question = items.example(i), benchmark.ask(row)
         assert (item.item, item.benchmark) == (f"{name}/{benchmark.split}/{i}", name)
-        assert (item.question, item.answers, item.group) == (asked.question, asked.answers, asked.group)
+        assert (item.question, item.answers, item.group) == (question.text, question.answers, question.group)
         assert item.image.tobytes() == row["image"].tobytes()
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_rows_of_one_image_share_its_id(tmp_path, form):
-    first, second = benchmarks.load("gqa").sample()
+    first, second = benchmarks.load("gqa").example_rows()
     shared = [first, {**second, "image": first["image"], "imageId": first["imageId"]}, second]
     form("gqa", shared, tmp_path)
     items = open_items("gqa", root=tmp_path)
@@ -96,14 +96,14 @@ def test_rows_of_one_image_share_its_id(tmp_path, form):
 
 
 def test_a_variant_reads_its_benchmarks_copy_and_is_named_in_its_items(tmp_path):
-    json_lines("textvqa", benchmarks.load("textvqa").sample(), tmp_path)
+    json_lines("textvqa", benchmarks.load("textvqa").example_rows(), tmp_path)
     item = open_items("textvqa:ocr", root=tmp_path).example(0)
     assert (item.item, item.benchmark) == ("textvqa:ocr/validation/0", "textvqa:ocr")
     assert "Reference OCR token: NOKIA, 3G" in item.question
 
 
 def test_a_variant_leaves_out_rows_and_keeps_the_numbers_of_the_others(tmp_path):
-    first, second = benchmarks.load("mme").sample()
+    first, second = benchmarks.load("mme").example_rows()
     json_lines("mme", [{**first, "category": "code_reasoning"}, second], tmp_path)
     items = open_items("mme:perception", root=tmp_path)
     assert items.count == 1
@@ -111,14 +111,14 @@ def test_a_variant_leaves_out_rows_and_keeps_the_numbers_of_the_others(tmp_path)
 
 
 def test_the_order_of_files_is_the_order_of_items(tmp_path):
-    rows = [{**benchmarks.load("gqa").sample()[0], "answer": str(i)} for i in range(9)]
+    rows = [{**benchmarks.load("gqa").example_rows()[0], "answer": str(i)} for i in range(9)]
     parquet_parts("gqa", rows, tmp_path)
     items = open_items("gqa", root=tmp_path)
     assert [items.example(i).answers[0] for i in range(items.count)] == [str(i) for i in range(9)]
 
 
 def test_an_image_that_is_not_asked_for_is_not_read(tmp_path):
-    json_lines("pope", benchmarks.load("pope").sample(), tmp_path)
+    json_lines("pope", benchmarks.load("pope").example_rows(), tmp_path)
     (tmp_path / "images" / "1.png").write_bytes(b"")
     items = open_items("pope", root=tmp_path)
     assert items.example(0).answers == ("yes",)
@@ -128,7 +128,7 @@ def test_an_image_that_is_not_asked_for_is_not_read(tmp_path):
 
 def spoilt(root, changes):
     """Items of a POPE whose second row is changed; None takes a column out of all."""
-    rows = benchmarks.load("pope").sample()
+    rows = benchmarks.load("pope").example_rows()
     gone = {key for key, value in changes.items() if value is None}
     rows[1] = {**rows[1], **changes}
     datasets.Dataset.from_list([{k: v for k, v in row.items() if k not in gone} for row in rows]).to_parquet(
@@ -144,21 +144,21 @@ def test_a_missing_column_is_named(tmp_path, column):
 
 
 def test_a_row_without_an_image_is_named(tmp_path):
-    first, second = benchmarks.load("pope").sample()
+    first, second = benchmarks.load("pope").example_rows()
     datasets.Dataset.from_list([first, {**second, "image": None}]).to_parquet(tmp_path / "pope.parquet")
     with pytest.raises(ValueError, match=r"pope\.parquet, row 1: there is no image"):
         open_items("pope", root=tmp_path).example(1)
 
 
 def test_a_row_that_cannot_be_asked_is_named(tmp_path):
-    first, second = benchmarks.load("ai2d").sample()
+    first, second = benchmarks.load("ai2d").example_rows()
     json_lines("ai2d", [first, {**second, "answer": "B"}], tmp_path)
-    with pytest.raises(ValueError, match=r"ai2d\.jsonl, row 1 is not one of benchmark 'ai2d'"):
+    with pytest.raises(ValueError, match=r"ai2d\.jsonl, row 1 is not a row of benchmark 'ai2d'"):
         open_items("ai2d", root=tmp_path).example(1)
 
 
 def test_an_image_id_without_an_image_is_named(tmp_path):
-    snapshot("gqa", benchmarks.load("gqa").sample(), tmp_path)
+    snapshot("gqa", benchmarks.load("gqa").example_rows(), tmp_path)
     images = datasets.Dataset.from_list([{"id": "n0", "image": Image.new("RGB", (4, 4))}])
     images.to_parquet(tmp_path / "gqa" / "testdev_balanced_images" / "part.parquet")
     with pytest.raises(ValueError, match=r"gqa, row 1: no image with the id 'n1'"):
@@ -166,7 +166,7 @@ def test_an_image_id_without_an_image_is_named(tmp_path):
 
 
 def test_a_benchmark_without_a_copy_is_refused_with_what_it_would_be(tmp_path):
-    with pytest.raises(ValueError, match=r"no copy of benchmark 'mme' in .*: it would be mme\.parquet, mme\.jsonl, or"):
+    with pytest.raises(ValueError, match=r"no copy of benchmark 'mme' in .*; expected mme\.parquet, mme\.jsonl, or"):
         open_items("mme", root=tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks.evalai import normalise
-from grip_vlm.benchmarks.tasks.mme import CATEGORIES, said
+from grip_vlm.benchmarks.tasks.mme import CATEGORIES, parsed_answer
 from grip_vlm.benchmarks.tasks.ocrbench import PARTS
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -43,21 +43,24 @@ class Answer:
 )
 def test_a_row_is_asked_as_the_field_asks_it(name, prompt):
     benchmark = benchmarks.load(name)
-    assert benchmark.ask(benchmark.sample()[0]).question == prompt
+    assert benchmark.ask(benchmark.example_rows()[0]).text == prompt
 
 
 def test_a_science_question_without_a_hint_has_no_context():
     benchmark = benchmarks.load("scienceqa")
-    assert benchmark.ask(benchmark.sample()[1]).question.startswith("Which colour")
+    assert benchmark.ask(benchmark.example_rows()[1]).text.startswith("Which colour")
 
 
 def test_the_question_of_textvqa_loses_its_capitals_but_the_first():
-    row = {**benchmarks.load("textvqa").sample()[0], "question": "what does the NHS sign say?"}
-    assert benchmarks.load("textvqa").ask(row).question == f"What does the nhs sign say?{SHORT}"
+    row = {**benchmarks.load("textvqa").example_rows()[0], "question": "what does the NHS sign say?"}
+    assert benchmarks.load("textvqa").ask(row).text == f"What does the nhs sign say?{SHORT}"
 
 
 def test_the_target_of_textvqa_is_what_most_people_said():
-    row = {**benchmarks.load("textvqa").sample()[0], "answers": ["a", "b", "c", "b", "c", "b", "d", "e", "f", "g"]}
+    row = {
+        **benchmarks.load("textvqa").example_rows()[0],
+        "answers": ["a", "b", "c", "b", "c", "b", "d", "e", "f", "g"],
+    }
     answers = benchmarks.load("textvqa").ask(row).answers
     assert answers[:5] == ("b", "b", "b", "c", "c")
     assert sorted(answers) == sorted(row["answers"])
@@ -74,7 +77,7 @@ def test_the_target_of_textvqa_is_what_most_people_said():
     ],
 )
 def test_mme_reads_yes_or_no_from_the_first_four_characters(text, label):
-    assert said(text) == label
+    assert parsed_answer(text) == label
 
 
 @pytest.mark.parametrize(
@@ -166,18 +169,18 @@ VECTOR = [("yes", "Yes"), ("yes", "yes."), ("yes", "No"), ("no", "No"), ("no", "
 
 
 def test_the_metrics_of_pope_are_those_of_the_vector():
-    found = benchmarks.load("pope").summary(pope("pope", VECTOR))
+    found = benchmarks.load("pope").metrics(pope("pope", VECTOR))
     assert found["accuracy"] == pytest.approx(100 / 3)
     assert (found["precision"], found["recall"], found["F1"]) == (50, 50, 50)
 
 
 def test_the_share_of_yes_in_pope_is_of_what_was_said():
     rows = pope("pope", [("yes", "yes"), ("no", "yes"), ("no", "yes"), ("yes", "no"), ("yes", "maybe")])
-    assert benchmarks.load("pope").summary(rows)["yes"] == pytest.approx(60)
+    assert benchmarks.load("pope").metrics(rows)["yes"] == pytest.approx(60)
 
 
 def test_the_original_parser_of_pope_reads_every_answer():
-    found = benchmarks.load("pope:words").summary(pope("pope:words", VECTOR))
+    found = benchmarks.load("pope:words").metrics(pope("pope:words", VECTOR))
     assert found["accuracy"] == pytest.approx(100 * 4 / 6)  # all but the two plain mistakes
     assert found["F1"] == pytest.approx(100 * 2 / 3)
 
@@ -186,14 +189,14 @@ def test_the_f1_of_popes_sets_is_averaged_once_all_three_are_there():
     right, wrong = [("yes", "yes"), ("no", "no")], [("yes", "no"), ("no", "yes")]
     rows = pope("pope", right, "random") + pope("pope", right, "popular")
     benchmark = benchmarks.load("pope")
-    assert isnan(benchmark.summary(rows)["F1, mean of sets"])
+    assert isnan(benchmark.metrics(rows)["F1, mean of sets"])
     rows += pope("pope", wrong, "adversarial")
-    assert benchmark.summary(rows)["F1, mean of sets"] == pytest.approx(200 / 3)
-    assert benchmark.summary(rows)["F1"] == pytest.approx(200 / 3)
+    assert benchmark.metrics(rows)["F1, mean of sets"] == pytest.approx(200 / 3)
+    assert benchmark.metrics(rows)["F1"] == pytest.approx(200 / 3)
 
 
 def test_pope_without_a_single_yes_has_an_f1_and_a_precision_of_zero():
-    found = benchmarks.load("pope").summary(pope("pope", [("yes", "no"), ("no", "no")]))
+    found = benchmarks.load("pope").metrics(pope("pope", [("yes", "no"), ("no", "no")]))
     assert (found["F1"], found["precision"]) == (0, 0)
 
 
@@ -210,35 +213,35 @@ def mme(categories, scores):
 def test_a_category_of_mme_adds_accuracy_over_questions_and_over_images():
     """83.333 points each for images with (1, 1), (1, 0) and (0, 0)."""
     rows = mme(CATEGORIES["perception"] + CATEGORIES["cognition"], [(1, 1), (1, 0), (0, 0)])
-    found = benchmarks.load("mme").summary(rows)
+    found = benchmarks.load("mme").metrics(rows)
     assert found["perception"] == pytest.approx(833.333, abs=1e-3)
     assert found["cognition"] == pytest.approx(333.333, abs=1e-3)
     assert found["total"] == pytest.approx(1166.667, abs=1e-3)
 
 
 def test_everything_right_gives_2000_and_800_points():
-    assert benchmarks.load("mme:perception").summary(mme(CATEGORIES["perception"], [(1, 1)])) == {"perception": 2000}
-    assert benchmarks.load("mme:cognition").summary(mme(CATEGORIES["cognition"], [(1, 1)])) == {"cognition": 800}
+    assert benchmarks.load("mme:perception").metrics(mme(CATEGORIES["perception"], [(1, 1)])) == {"perception": 2000}
+    assert benchmarks.load("mme:cognition").metrics(mme(CATEGORIES["cognition"], [(1, 1)])) == {"cognition": 800}
 
 
 @pytest.mark.parametrize("drop", [slice(0, 1), slice(0, 2)], ids=["a question", "a category"])
 def test_mme_has_no_points_where_something_is_missing(drop):
     rows = mme(CATEGORIES["perception"], [(1, 1)])
     del rows[drop]
-    assert isnan(benchmarks.load("mme:perception").summary(rows)["perception"])
+    assert isnan(benchmarks.load("mme:perception").metrics(rows)["perception"])
 
 
 def test_the_variants_of_mme_share_its_categories_out():
     rows = [{"category": name} for names in CATEGORIES.values() for name in names]
-    kept = {name: [row for row in rows if benchmarks.load(name).keeps(row)] for name in ("mme", "mme:perception")}
+    kept = {name: [row for row in rows if benchmarks.load(name).in_variant(row)] for name in ("mme", "mme:perception")}
     assert kept["mme"] == rows
     assert kept["mme:perception"] == rows[:10]
-    assert [row for row in rows if benchmarks.load("mme:cognition").keeps(row)] == rows[10:]
+    assert [row for row in rows if benchmarks.load("mme:cognition").in_variant(row)] == rows[10:]
 
 
 def test_the_score_of_ocrbench_is_of_1000_and_its_parts_are_per_cent():
     rows = [Answer(score=score, group=f"{PARTS['documents'][0]}/DocVQA") for score in (1, 0)]
     rows += [Answer(score=score, group=f"{kind}/some") for kind in PARTS["recognition"][:2] for score in (1, 1, 1)]
-    found = benchmarks.load("ocrbench").summary(rows)
+    found = benchmarks.load("ocrbench").metrics(rows)
     assert (found["score"], found["documents"], found["recognition"]) == (875, 50, 100)
     assert isnan(found["formulas"])

@@ -14,7 +14,9 @@ from grip_vlm.benchmarks.exact import exact_match, normalise
 from grip_vlm.benchmarks.scenes import Item, Scene, compose
 
 NAMES = benchmarks.composed()
-PUBLISHED = [line.removesuffix(" (published)") for line in benchmarks.described() if not line.endswith(" (composed)")]
+PUBLISHED = [
+    line.removesuffix(" (published)") for line in benchmarks.descriptions() if not line.endswith(" (composed)")
+]
 
 
 @cache
@@ -22,13 +24,15 @@ def items(name, count=30):
     """Of a published benchmark, the sample."""
     benchmark = benchmarks.load(name)
     if name in PUBLISHED:
-        asked = [(row["image"], benchmark.ask(row)) for row in benchmark.sample()]
-        return [Example(name, image, one.question, one.answers, name, one.group) for image, one in asked]
+        questions = [(row["image"], benchmark.ask(row)) for row in benchmark.example_rows()]
+        return [
+            Example(name, image, question.text, question.answers, name, question.group) for image, question in questions
+        ]
     return [benchmarks.example(name, "dev", index) for index in range(count)]
 
 
 @cache
-def asked(name, count=100, crowded=False):
+def composed_items(name, count=100, crowded=False):
     """Questions about scenes of all the layouts that a benchmark draws from."""
     benchmark, out = benchmarks.load(name), []
     for index in range(10 * count):
@@ -100,7 +104,7 @@ def test_a_score_knows_the_group_of_its_item():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_sample_is_two_rows_of_the_tables_columns_with_an_image(name):
     benchmark = benchmarks.load(name)
-    rows = benchmark.sample()
+    rows = benchmark.example_rows()
     assert len(rows) == 2
     for row in rows:
         assert set(row) == {*benchmark.columns, "image"}
@@ -110,9 +114,9 @@ def test_a_sample_is_two_rows_of_the_tables_columns_with_an_image(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_prompt_holds_the_question_of_its_row(name):
     benchmark = benchmarks.load(name)
-    for row in benchmark.sample():
+    for row in benchmark.example_rows():
         question = row["question"].removesuffix(" Please answer yes or no.")
-        assert question.lower() in benchmark.ask(row).question.lower()
+        assert question.lower() in benchmark.ask(row).text.lower()
 
 
 @pytest.mark.parametrize("text", ["Yes.", "yes", " YES ", "yes .", "Yes...\n"])
@@ -240,32 +244,34 @@ def truth(scene, text):
 @pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "choice"])
 def test_a_hundred_answers_are_true_of_their_scenes(name, crowded):
-    for scene, question in asked(name, 20 if crowded else 100, crowded):
+    for scene, question in composed_items(name, 20 if crowded else 100, crowded):
         assert truth(scene, question.text) == question.answer, (question, scene.items)
 
 
 def test_the_letter_of_a_choice_indexes_the_one_true_option():
-    for scene, question in asked("choice", 200):
+    for scene, question in composed_items("choice", 200):
         text, a, b, c, d = re.fullmatch(r"(.*\?) A (\w+) B (\w+) C (\w+) D (\w+)", question.text).groups()
         assert len({a, b, c, d}) == 4
         assert {"A": a, "B": b, "C": c, "D": d}[question.answer] == truth(scene, text), (question, scene.items)
 
 
 def test_the_letters_of_a_choice_come_up_about_equally_often():
-    letters = Counter(question.answer for _, question in asked("choice", 200))
+    letters = Counter(question.answer for _, question in composed_items("choice", 200))
     assert set(letters) == set("ABCD")
     assert max(letters.values()) < 70
 
 
 def test_half_of_the_choices_need_two_facts():
-    two = [question for _, question in asked("choice", 200) if re.search("pointing to|next to", question.text)]
+    two = [question for _, question in composed_items("choice", 200) if re.search("pointing to|next to", question.text)]
     assert 80 <= len(two) <= 120
 
 
 @pytest.mark.parametrize(("name", "crowded"), [("pointing", False), ("pointing", True), ("choice", False)])
 def test_what_a_question_calls_next_to_a_thing_is_the_only_thing_around_it(name, crowded):
     """Three rows up or down is a patch of distance at most: nothing else may be as near as the thing meant."""
-    found = [(scene, question.text) for scene, question in asked(name, 600, crowded) if "next to" in question.text]
+    found = [
+        (scene, question.text) for scene, question in composed_items(name, 600, crowded) if "next to" in question.text
+    ]
     assert len(found) > 100
     for scene, text in found:
         named = re.search(r"next to (?:the|number) (\w+)\?", text)[1]
@@ -285,36 +291,36 @@ def without(scene, gone):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_question_is_about_gives_the_answer_by_itself(name):
-    for scene, question in asked(name):
-        others = [item for item in scene.items if not any(item is meant for meant in question.about)]
+    for scene, question in composed_items(name):
+        others = [item for item in scene.items if not any(item is meant for meant in question.evidence)]
         text = question.text.partition(" A ")[0]
         assert truth(without(scene, others), text) == truth(scene, text), (question, scene.items)
 
 
 @pytest.mark.parametrize("name", ["choice", "diagram", "pointing", "reading"])
 def test_without_any_one_thing_that_a_question_is_about_it_has_no_answer(name):
-    for scene, question in asked(name):
-        assert question.about
-        for item in question.about:
+    for scene, question in composed_items(name):
+        assert question.evidence
+        for item in question.evidence:
             with pytest.raises((ValueError, AttributeError)):
                 truth(without(scene, [item]), question.text.partition(" A ")[0])
 
 
 def test_a_question_whether_a_thing_is_there_is_about_it_exactly_where_it_is():
-    for _, question in asked("presence"):
-        assert bool(question.about) == (question.answer == "yes")
+    for _, question in composed_items("presence"):
+        assert bool(question.evidence) == (question.answer == "yes")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scene_behind_an_item_is_the_one_it_shows(name):
-    scene, question = benchmarks.asked(name, "dev", 3)
+    scene, question = benchmarks.composed_item(name, "dev", 3)
     item = items(name)[3]
     assert (scene.image.tobytes(), question.text, (question.answer,)) == (
         item.image.tobytes(),
         item.question,
         item.answers,
     )
-    assert all(any(meant is thing for thing in scene.items) for meant in question.about)
+    assert all(any(meant is thing for thing in scene.items) for meant in question.evidence)
 
 
 # ---- balance ---------------------------------------------------------------------------------------------------------
@@ -329,7 +335,9 @@ def test_yes_and_no_are_balanced(name):
 
 @pytest.mark.parametrize("wording", ["exactly", r"Is the \w+ \w+\?", "half"])
 def test_yes_and_no_are_balanced_for_every_wording_of_perception(wording):
-    answers = [question.answer for _, question in asked("perception", 500) if re.search(wording, question.text)]
+    answers = [
+        question.answer for _, question in composed_items("perception", 500) if re.search(wording, question.text)
+    ]
     assert len(answers) > 50
     assert 0.38 <= answers.count("yes") / len(answers) <= 0.62
 
@@ -337,7 +345,7 @@ def test_yes_and_no_are_balanced_for_every_wording_of_perception(wording):
 def test_half_of_the_absent_things_combine_a_colour_and_a_shape_that_are_there():
     """Where the scene allows it; the other half does so by chance only."""
     mixed = []
-    for scene, question in asked("presence", 400):
+    for scene, question in composed_items("presence", 400):
         there = {(shape.colour, shape.name) for shape in scene.of("shape")}
         combined = {(colour, name) for colour, _ in there for _, name in there} - there
         if question.answer == "no" and combined:

@@ -179,8 +179,8 @@ def test_the_size_of_a_batch_changes_no_answer(first, vlm, tmp_path):
 
 def test_the_vision_tower_runs_once_for_all_pruners_and_not_at_all_for_known_rows(vlm, tmp_path, monkeypatch):
     ran = []
-    see = type(vlm).see
-    monkeypatch.setattr(type(vlm), "see", lambda *args: ran.append(1) or see(*args))
+    see = type(vlm).run_tower
+    monkeypatch.setattr(type(vlm), "run_tower", lambda *args: ran.append(1) or see(*args))
     evaluated(vlm, tmp_path / "rows.jsonl")
     assert len(ran) == 2  # two benchmarks, one batch each
     evaluated(vlm, tmp_path / "rows.jsonl")
@@ -238,7 +238,7 @@ def test_a_users_file_is_evaluated_whole_by_exact_match(vlm, tmp_path, mine):
 def test_a_published_benchmark_is_evaluated_to_its_end_by_its_own_score(vlm, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     benchmark = benchmarks.load("mme")
-    datasets.Dataset.from_list(benchmark.sample()).to_parquet(tmp_path / "mme.parquet")
+    datasets.Dataset.from_list(benchmark.example_rows()).to_parquet(tmp_path / "mme.parquet")
     chosen = {"full": pruners.load("full")}
     rows = evaluate(vlm, chosen, ["mme"], [], tmp_path / "rows.jsonl", root=tmp_path)
     assert [(row.item, row.target, row.group) for row in rows] == [

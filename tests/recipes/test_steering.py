@@ -81,7 +81,7 @@ def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm, monkey
     monkeypatch.setattr(vlm, "pruned", lambda prompt, a, **rest: seen.append((prompt, a)) or real(prompt, a, **rest))
     random = pruners.load("random")
     measure(vlm, None, [(0, "random", random)], [Budget.parse("0.05")], "reading", range(2), "dev")
-    scenes = [benchmarks.asked("reading", "dev", i) for i in range(3)]
+    scenes = [benchmarks.composed_item("reading", "dev", i) for i in range(3)]
     images, texts = [scene.image for scene, _ in scenes], [question.text for _, question in scenes[:2]]
     here, there = (vlm.encode(vlm.inputs(images[i : i + 2], texts)) for i in (0, 1))
     k = torch.tensor([10, 10])

@@ -18,23 +18,23 @@ NEVER = [row("no", "yes", seed=1), row("no", "no", seed=1)]  # says no to all; p
 
 
 def test_metrics_are_averaged_over_seeds():
-    found = metrics.summaries(RIGHT + NEVER, "pope")
+    found = metrics.benchmark_metrics(RIGHT + NEVER, "pope")
     assert found["random", "0.1"]["F1"] == pytest.approx(50)
     assert found["random", "0.1"]["accuracy"] == pytest.approx(75)
 
 
 def test_metrics_of_two_pruners_are_kept_apart():
     rows = [*RIGHT, row("no", "yes", pruner="grip"), row("yes", "no", pruner="grip")]
-    found = metrics.summaries(rows, "pope")
+    found = metrics.benchmark_metrics(rows, "pope")
     assert (found["random", "0.1"]["F1"], found["grip", "0.1"]["F1"]) == (100, 0)
 
 
 def test_a_table_has_a_line_per_pruner_and_a_dash_for_what_the_rows_do_not_allow():
-    text = metrics.tables(RIGHT)
+    text = metrics.markdown(RIGHT)
     assert "| pope | budget | accuracy | precision | recall | F1 | F1, mean of sets | yes |" in text
     assert "| random | 0.1 | 100.0 | 100.0 | 100.0 | 100.0 | - | 50.0 |" in text
 
 
 @pytest.mark.parametrize("benchmark", ["reading", "gqa", "mine.jsonl"])
 def test_benchmarks_whose_metric_is_the_mean_have_no_table(benchmark):
-    assert metrics.tables([row("yes", "yes", benchmark=benchmark)]) == ""
+    assert metrics.markdown([row("yes", "yes", benchmark=benchmark)]) == ""

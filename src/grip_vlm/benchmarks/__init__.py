@@ -1,8 +1,7 @@
-"""What a VLM is asked and how an answer is scored: one file per benchmark, and the folder is the registry.
+"""Benchmarks: questions about images, and the score of an answer. Each file in `tasks/` is one benchmark.
 
-A benchmark composed from scenes defines `LAYOUTS` (the scene layouts it draws from), `ask(scene, rng)` and
-`score(prediction, answers)`; a published one a class `Benchmark` that names its table, with `ask(row)` and `score`.
-`score` is used by evaluation and by the reward alike, so that training and reported numbers cannot drift apart.
+A composed benchmark asks about a scene that we compose. A published benchmark asks what its rows ask. Evaluation and
+the reward call the same `score`, so that training and reported numbers cannot drift apart.
 """
 
 import zlib
@@ -15,14 +14,13 @@ from PIL import Image
 
 from grip_vlm import registry
 from grip_vlm.benchmarks.exact import EXACT, exact_match
-from grip_vlm.benchmarks.published import Answered, Published
+from grip_vlm.benchmarks.published import Published, ScoredAnswer
 from grip_vlm.benchmarks.scenes import Item, Scene, compose
 
-__all__ = ["Answered", "Composed", "Example", "Published", "Question"]
-__all__ += ["CROWDED", "asked", "composed", "described", "example", "load", "names", "score"]
+__all__ = ["CROWDED", "Composed", "Example", "Published", "Question", "ScoredAnswer"]
+__all__ += ["composed", "composed_item", "descriptions", "example", "load", "names", "score"]
 
-
-CROWDED = "crowded"  # variant of a composed benchmark: more things and smaller shapes in a scene than in training
+CROWDED = "crowded"  # variant of a composed benchmark: scenes with more items and smaller shapes than in training
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Question:
 
     text: str
     answer: str
-    about: tuple[Item, ...] = ()
-    """the evidence: what of the scene has to be looked at; nothing where the thing asked about is not there"""
+    evidence: tuple[Item, ...] = ()
+    """Items of the scene that the answer depends on; empty if the question is about an absent item."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +38,29 @@ class Example:
     """One item of a benchmark or one row of a user's data: an image, a question and the accepted answers."""
 
     item: str
+    """Identifier of the item in its benchmark."""
     image: Image.Image
     question: str
     answers: tuple[str, ...]
     benchmark: str
     group: str = ""
-    """what the benchmark's score or summary tells items apart by, such as a category"""
+    """Category used by the benchmark's score or aggregate metric."""
     image_id: str = ""
-    """the same for items of one image; empty where every item has an image of its own"""
+    """Shared by all items about one image; empty if every item has its own image."""
 
 
 class Composed(Protocol):
-    """What a file of a benchmark composed from scenes defines."""
+    """What the file of a composed benchmark defines."""
 
     LAYOUTS: tuple[str, ...]
+    """Scene layouts that the benchmark samples from."""
 
     def ask(self, scene: Scene, rng: np.random.Generator) -> Question | None:
-        """A question about the scene, or None when this scene does not allow one."""
+        """A question about the scene, or None if this scene allows none."""
         ...
 
     def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
-        """1.0 for a right answer, 0.0 for a wrong one."""
+        """1.0 for a correct answer, 0.0 for a wrong one."""
         ...
 
 
@@ -70,12 +70,12 @@ def names() -> list[str]:
 
 
 def composed() -> list[str]:
-    """The six that are composed from scenes, together called `scenes`."""
+    """Names of the six composed benchmarks, which commands call `scenes` together."""
     return [name for name in names() if not isinstance(load(name), Published)]
 
 
-def described() -> list[str]:
-    """One line per benchmark or variant: its name and its kind."""
+def descriptions() -> list[str]:
+    """One line per benchmark and variant: its name and its kind."""
     lines = []
     for name in names():
         benchmark = load(name)
@@ -87,10 +87,10 @@ def described() -> list[str]:
 
 
 def load(name: str) -> Composed | Published:
-    """A benchmark or a variant of it, as in `textvqa:ocr` or `reading:crowded`.
+    """A benchmark or one of its variants, such as `textvqa:ocr` or `reading:crowded`.
 
     Raises:
-        ValueError: an unknown name or variant.
+        ValueError: the name or the variant is unknown.
     """
     stem, colon, variant = name.partition(":")
     if stem not in names() or (colon and not variant):
@@ -106,12 +106,13 @@ def load(name: str) -> Composed | Published:
     return cast(Composed, module)
 
 
-def asked(name: str, split: str, index: int, seed: int = 0) -> tuple[Scene, Question]:
-    """Item `index` of a composed benchmark's split, with all that is known of it: its own scene and one question about
-    it; the same arguments give the same item.
+def composed_item(name: str, split: str, index: int, seed: int = 0) -> tuple[Scene, Question]:
+    """Item `index` of a composed benchmark: a scene of its own and one question about it.
+
+    The same arguments give the same item.
 
     Raises:
-        ValueError: an unknown benchmark or split, or a published benchmark.
+        ValueError: the benchmark or the split is unknown, or the benchmark is published.
     """
     benchmark = load(name)
     if isinstance(benchmark, Published):
@@ -128,16 +129,19 @@ def asked(name: str, split: str, index: int, seed: int = 0) -> tuple[Scene, Ques
 
 
 def example(name: str, split: str, index: int, seed: int = 0) -> Example:
-    """Item `index` of a composed benchmark's split, as it is put to a VLM; raises what `asked` does."""
-    scene, question = asked(name, split, index, seed)
+    """Item `index` of a composed benchmark as an example. Raises what `composed_item` raises."""
+    scene, question = composed_item(name, split, index, seed)
     return Example(f"{name}/{split}/{index}", scene.image, question.text, (question.answer,), name)
 
 
 def score(example: Example, prediction: str, answers: Sequence[str]) -> float:
-    """The benchmark's own score of a prediction, given the accepted answers; a user's data is scored by exact match.
+    """The benchmark's own score of a prediction, in [0, 1]. A user's data are scored by exact match.
+
+    Args:
+        answers: the accepted answers.
 
     Raises:
-        ValueError: the example is of an unknown benchmark.
+        ValueError: the example's benchmark is unknown.
     """
     if example.benchmark == EXACT:
         return exact_match(prediction, answers)

@@ -1,4 +1,4 @@
-"""What a scorer is trained on: the project's scenes, or a user's JSON lines with an image folder."""
+"""Training data: composed benchmarks, or a user's JSON lines with an image folder."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,22 @@ from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.exact import EXACT
 
-ROW = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
+ROW_FORMAT = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
 
 
 def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bool = True) -> Sequence[Example]:
-    """The first `count` examples of a split; images of a JSONL file are read when they are asked for, and not kept.
+    """The first `count` examples of a split. An image of a JSONL file is read on every access and not held in memory.
 
     Args:
-        data: `scenes`, composed benchmarks' names with commas between them, which take turns, or a JSONL file of rows
-            with `image` (a path relative to the file, to its `images` folder, or absolute), `question` and `answers`.
-        split: train, dev or test; a JSONL file has no splits: every tenth row is dev, the others train.
-        labelled: whether rows of a JSONL file must have answers; if not, none is read.
+        data: `scenes` for the composed benchmarks, comma-separated names of some of them, or a JSONL file. Benchmarks
+            alternate. A row of a JSONL file has `image`, `question` and `answers`. The image is a path: absolute, or
+            relative to the file or to its `images` folder.
+        split: train, dev or test. Every tenth row of a JSONL file is dev and test, the others are train.
+        labelled: whether rows of a JSONL file must have answers. If not, answers are not read.
 
     Raises:
-        ValueError: unknown data, a benchmark named twice, or a bad row, named by file and line.
+        ValueError: the data are unknown, a benchmark is named twice, the split has no rows, or a row is bad; the
+            message names the file and the line.
     """
     composed = benchmarks.composed()
     names = composed if data == "scenes" else data.split(",")
@@ -48,9 +50,10 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a user's JSONL file; every row of the file is checked, only the images of those in use are read."""
+    """One checked row of a user's JSONL file. Its image is not read yet."""
 
     where: str
+    """File and line, for error messages; also the item's identifier."""
     image: Path
     question: str
     answers: tuple[str, ...]
@@ -62,7 +65,7 @@ class Line:
 
 
 class _Examples(Sequence[Example]):
-    """Rows of a user's file as examples."""
+    """Rows of a user's file as examples. Images are read on access."""
 
     def __init__(self, rows: Sequence[Line]) -> None:
         self.rows = rows
@@ -71,20 +74,20 @@ class _Examples(Sequence[Example]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, at: int) -> Example: ...
+    def __getitem__(self, index: int) -> Example: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Example]: ...
-    def __getitem__(self, at: int | slice) -> Example | list[Example]:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
-        return self.rows[at].example()
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.rows[index].example()
 
 
 def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:
-    """Rows of a user's JSONL file, checked, their images not read; without answers if they are not `labelled`.
+    """The checked rows of a user's JSONL file, without answers unless `labelled`. Images are not read.
 
     Raises:
-        ValueError: a bad row, named by file and line.
+        ValueError: a row is bad; the message names the file and the line.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -93,37 +96,37 @@ def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise ValueError(f"{where}: not JSON ({error}); {ROW}") from error
+                    raise ValueError(f"{where}: not JSON ({error}); {ROW_FORMAT}") from error
                 yield _checked(row, path, where, labelled)
 
 
 def _checked(row: Any, path: Path, where: str, labelled: bool) -> Line:
     if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not isinstance(row.get("question"), str):
-        raise ValueError(f"{where}: image or question is missing; {ROW}")
+        raise ValueError(f"{where}: image or question is missing; {ROW_FORMAT}")
     answers: Any = row.get("answers") if labelled else ()
     if labelled and not (isinstance(answers, list) and answers and all(isinstance(a, str) and a for a in answers)):
-        raise ValueError(f"{where}: answers must be a list of one text at least; {ROW}")
+        raise ValueError(f"{where}: answers must be a list with at least one text; {ROW_FORMAT}")
     return Line(where, find_image(path.parent, row["image"], where), row["question"], tuple(answers))
 
 
 def find_image(folder: Path, name: str, where: str) -> Path:
-    """An image of a table in `folder`: beside the table or in `images/`.
+    """The path of an image: `name` in `folder` or in `folder/images`.
 
     Raises:
         ValueError: it is in neither; the message begins with `where`.
     """
-    places = [folder / name, folder / "images" / name]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise ValueError(f"{where}: no image {name!r}; looked at {' and '.join(map(str, places))}")
-    return found
+    candidates = [folder / name, folder / "images" / name]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise ValueError(f"{where}: no image {name!r}; tried {' and '.join(map(str, candidates))}")
 
 
 def open_image(path: Path, where: str = "", content: bytes | None = None) -> Image.Image:
-    """An RGB image, fully read and turned upright as its EXIF data say.
+    """An RGB image, fully read and rotated by its EXIF orientation.
 
     Args:
-        content: the file's bytes, where they are at hand; `path` is then only what errors call it.
+        content: the file's bytes, if they are already read. `path` is then used in error messages only.
 
     Raises:
         ValueError: the file is missing or is not an image; the message begins with `where`.

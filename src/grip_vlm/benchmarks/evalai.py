@@ -1,4 +1,4 @@
-"""The answer normaliser of the VQA challenges' server (EvalAI), as lmms-eval 0.7.3 has it: TextVQA's."""
+"""The answer normaliser of the VQA challenges (the EvalAI server), as in lmms-eval 0.7.3. TextVQA uses it."""
 
 import re
 
@@ -6,7 +6,7 @@ NUMBERS = {"none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four
 NUMBERS |= {"six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10"}
 ARTICLES = {"a", "an", "the"}
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
-# Each is restored where one of its apostrophes is missing. "she'd" and "we'd" are not among them: shed, wed.
+# A missing apostrophe is restored in these. "she'd" and "we'd" are left out, because "shed" and "wed" are words.
 APOSTROPHES = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
     he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
@@ -19,15 +19,15 @@ APOSTROPHES = """
 CONTRACTIONS = {
     word[: mark.start()] + word[mark.end() :]: word for word in APOSTROPHES.split() for mark in re.finditer("'", word)
 }
-CONTRACTIONS["somebody'd"] = "somebodyd"  # the server's own slip, kept because scores must agree
+CONTRACTIONS["somebody'd"] = "somebodyd"  # a bug of the server, kept so that scores agree with it
 
 
 def normalise(text: str) -> str:
-    """Lower case, digits for number words up to ten, no articles, no punctuation, apostrophes restored."""
+    """Lower case, number words up to ten as digits, no articles, no punctuation, missing apostrophes restored."""
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's")
     text = text.replace("\n", " ").replace("\t", " ").strip()
-    # A mark with a space on either side, anywhere in the text, goes; elsewhere it becomes a space.
+    # A punctuation mark is deleted if it has a space on either side anywhere in the text, else replaced by a space.
     text = text.translate({ord(p): "" if f"{p} " in text or f" {p}" in text else " " for p in PUNCTUATION})
-    text = re.sub(r"\.(?!\d)", "", text, count=32)  # 32: the server's slip again
+    text = re.sub(r"\.(?!\d)", "", text, count=32)  # 32 is a bug of the server: it passes a flag as the count
     words = [NUMBERS.get(word, word) for word in text.split()]
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-EXACT = "exact"  # what a user's own examples call their benchmark
+EXACT = "exact"  # `Example.benchmark` of a user's own data
 
 
 def normalise(text: str) -> str:
-    """Case, surrounding space and a final full stop do not count."""
+    """Lower case, without surrounding space and final full stops."""
     return text.strip().rstrip(".").strip().lower()
 
 
 def exact_match(prediction: str, answers: Sequence[str], group: str = "") -> float:
-    """1.0 if the prediction equals one of the accepted answers after `normalise`, else 0.0, in every group."""
+    """1.0 if the prediction equals an accepted answer after `normalise`, else 0.0. The group is ignored."""
     return float(normalise(prediction) in {normalise(answer) for answer in answers})

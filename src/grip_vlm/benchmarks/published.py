@@ -1,8 +1,8 @@
-"""A published benchmark: where its table of rows is, the field's prompt for a row, and the field's score.
+"""Published benchmarks: where a benchmark's rows are, the prompt of a row, and the score of an answer.
 
-Prompts, splits, lengths of answers and scores are those of lmms-eval 0.7.3, checked against vectors from it, so that
-numbers can be put beside published ones. Where the field disagrees with itself, a benchmark has variants, and the row
-says which: `textvqa:ocr`.
+Prompts, splits, answer lengths and scores are those of lmms-eval 0.7.3. Tests check them against vectors from it, so
+our numbers are comparable with published ones. Where published practice differs, a benchmark has variants; rows name
+the variant: `textvqa:ocr`.
 """
 
 import string
@@ -19,17 +19,17 @@ LETTERS = string.ascii_uppercase
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One row of a table as a question; the image is the row's own."""
+class PublishedQuestion:
+    """The prompt of one row and its accepted answers. The image is the row's own."""
 
-    question: str
+    text: str
     answers: tuple[str, ...]
     group: str = ""
-    """what the benchmark's score or summary tells rows apart by"""
+    """Category used by the benchmark's score or aggregate metric."""
 
 
-class Answered(Protocol):
-    """What a summary reads of a row of `evaluate`."""
+class ScoredAnswer(Protocol):
+    """The fields of a row of `evaluate` that aggregate metrics read."""
 
     @property
     def prediction(self) -> str: ...
@@ -42,60 +42,64 @@ class Answered(Protocol):
 
 
 class Published(ABC):
-    """What a file of a published benchmark defines as its class `Benchmark`."""
+    """Base of the class `Benchmark` that the file of a published benchmark defines."""
 
     hub: ClassVar[str]
-    """id of the data set on the Hugging Face hub"""
+    """Identifier of the data set on the Hugging Face hub."""
     config: ClassVar[str | None] = None
+    """Configuration of the data set."""
     split: ClassVar[str] = "test"
-    pictures: ClassVar[str | None] = None
-    """the configuration whose `image` a row without one has, joined where its `id` is the row's `imageId`"""
+    image_config: ClassVar[str | None] = None
+    """Configuration that holds the images, if the rows hold none. Its `id` is joined with a row's `imageId`."""
     columns: ClassVar[tuple[str, ...]]
-    """what a copy must have besides `image`"""
+    """Columns that the data set must have besides `image`."""
     variants: ClassVar[tuple[str, ...]] = ()
     max_new_tokens: ClassVar[int] = 16
 
     def __init__(self, variant: str = "") -> None:
-        """Raises ValueError for an unknown variant."""
+        """Raises ValueError if the variant is unknown."""
         if variant not in ("", *self.variants):
             name = type(self).__module__.rpartition(".")[2]
             known = f"only {', '.join(self.variants)}" if self.variants else "it has none"
             raise ValueError(f"benchmark {name!r} has no variant {variant!r}, {known}")
         self.variant = variant
 
-    def keeps(self, row: Mapping[str, Any]) -> bool:
+    def in_variant(self, row: Mapping[str, Any]) -> bool:
         """Whether the row belongs to this variant."""
         return True
 
     @abstractmethod
-    def ask(self, row: Mapping[str, Any]) -> Asked:
-        """The field's prompt for a row and what is accepted."""
+    def ask(self, row: Mapping[str, Any]) -> PublishedQuestion:
+        """The prompt of a row and its accepted answers."""
 
     @abstractmethod
     def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
-        """What an answer is worth, 0 to 1."""
+        """The score of an answer, in [0, 1]."""
 
-    def summary(self, rows: Sequence[Answered]) -> dict[str, float]:
-        """Metrics that are no means of scores, of one method at one budget; NaN where the rows do not allow one."""
+    def metrics(self, rows: Sequence[ScoredAnswer]) -> dict[str, float]:
+        """Metrics of one method at one budget that are not simple averages of scores (MME points, POPE F1).
+
+        NaN if the rows do not allow a metric.
+        """
         return {}
 
     @staticmethod
     @abstractmethod
-    def sample() -> list[dict[str, Any]]:
-        """Two rows with different answers, in the columns of the table, their images made in code."""
+    def example_rows() -> list[dict[str, Any]]:
+        """Two rows with different answers, for tests. They have the data set's columns and images made in code."""
 
 
-def choices(question: str, options: Sequence[str]) -> str:
-    """A multiple-choice prompt: one lettered option per line."""
-    listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    return f"{question}\n{listed}{LETTER}"
+def choice_prompt(question: str, options: Sequence[str]) -> str:
+    """A multiple-choice prompt with one lettered option per line."""
+    lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
+    return f"{question}\n{lines}{LETTER}"
 
 
-def bare(text: str) -> str:
-    """Surrounding space, case and ASCII punctuation do not count."""
+def without_punctuation(text: str) -> str:
+    """Lower case, without surrounding space and ASCII punctuation."""
     return text.strip().lower().translate(str.maketrans("", "", string.punctuation))
 
 
-def picture(colour: str) -> Image.Image:
-    """The image of a sample: a square of one colour."""
+def square_image(colour: str) -> Image.Image:
+    """The image of an example row: a square of one colour."""
     return Image.new("RGB", (24, 24), colour)

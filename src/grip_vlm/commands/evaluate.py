@@ -63,5 +63,5 @@ class Command(VLMOptions):
             seed=self.seed,
             batch=self.batch,
         )
-        print(report.table(rows) + report.metrics.tables(rows))
+        print(report.table(rows) + report.metrics.markdown(rows))
         print(f"{len(rows)} rows in {self.out}")

@@ -23,5 +23,5 @@ class Command:
         else:
             from grip_vlm import benchmarks
 
-            lines = benchmarks.described()
+            lines = benchmarks.descriptions()
         print("\n".join(lines))

@@ -43,7 +43,7 @@ def write(
         raise ValueError("nothing to write; give --out FIGURE.png, --table TABLE.md or --report FOLDER")
     rows = read_rows(paths)
     measured = measure(rows, read_flops(flops, rows[0].vlm) if flops else None)
-    text = _table(measured, ours) + metrics.tables(rows)
+    text = _table(measured, ours) + metrics.markdown(rows)
     if out:
         _figure(measured, out, ours)
     if table_path:

@@ -1,4 +1,4 @@
-"""rows -> the metrics of published benchmarks that are no means of scores: MME's points, POPE's F1. No model."""
+"""Metrics of published benchmarks that are not simple averages of scores (MME points, POPE F1), from rows."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,9 +11,13 @@ from grip_vlm.benchmarks import Published
 from grip_vlm.evaluation.rows import Row
 
 
-def summaries(rows: Sequence[Row], name: str) -> dict[tuple[str, str], dict[str, float]]:
-    """(pruner, budget) -> the metrics of the benchmark `name`, averaged over checkpoints and seeds; empty for a
-    benchmark without any, NaN where the rows do not allow one."""
+def benchmark_metrics(rows: Sequence[Row], name: str) -> dict[tuple[str, str], dict[str, float]]:
+    """The metrics of the benchmark `name`, averaged over checkpoints and seeds.
+
+    Returns:
+        (pruner, budget) -> metric -> value. Empty if the benchmark has no such metrics; a value is NaN if the rows do
+        not allow the metric.
+    """
     benchmark = benchmarks.load(name) if name.partition(":")[0] in benchmarks.names() else None
     if not isinstance(benchmark, Published):
         return {}
@@ -21,22 +25,22 @@ def summaries(rows: Sequence[Row], name: str) -> dict[tuple[str, str], dict[str,
     for row in rows:
         if row.benchmark == name:
             runs[row.pruner, row.budget][row.checkpoint, row.seed].append(row)
-    found = {}
+    means = {}
     for key, by_run in runs.items():
-        each = [benchmark.summary(run) for run in by_run.values()]
-        if each[0]:
-            found[key] = {metric: float(np.mean([one[metric] for one in each])) for metric in each[0]}
-    return found
+        metrics = [benchmark.metrics(run) for run in by_run.values()]
+        if metrics[0]:
+            means[key] = {metric: float(np.mean([values[metric] for values in metrics])) for metric in metrics[0]}
+    return means
 
 
-def tables(rows: Sequence[Row]) -> str:
-    """Markdown: one table per benchmark with such metrics, `-` where the rows do not allow one; else nothing."""
-    out = []
+def markdown(rows: Sequence[Row]) -> str:
+    """One Markdown table per benchmark with such metrics; `-` stands for NaN. Empty if there is no such benchmark."""
+    lines = []
     for name in sorted({row.benchmark for row in rows}):
-        if found := summaries(rows, name):
-            metrics = list(next(iter(found.values())))
-            out += ["", f"| {name} | budget | " + " | ".join(metrics) + " |", "|---|" + "--:|" * (len(metrics) + 1)]
-            for (pruner, budget), values in sorted(found.items()):
+        if means := benchmark_metrics(rows, name):
+            metrics = list(next(iter(means.values())))
+            lines += ["", f"| {name} | budget | " + " | ".join(metrics) + " |", "|---|" + "--:|" * (len(metrics) + 1)]
+            for (pruner, budget), values in sorted(means.items()):
                 cells = ["-" if isnan(values[metric]) else f"{values[metric]:.1f}" for metric in metrics]
-                out.append("| " + " | ".join([pruner, budget, *cells]) + " |")
-    return "".join(f"{line}\n" for line in out)
+                lines.append("| " + " | ".join([pruner, budget, *cells]) + " |")
+    return "".join(f"{line}\n" for line in lines)

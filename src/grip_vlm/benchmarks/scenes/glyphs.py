@@ -1,4 +1,4 @@
-"""How one thing is drawn: shapes, framed handwritten numbers, letter labels and arrows."""
+"""Drawing of one item: shapes, framed handwritten numbers, letter labels and arrows."""
 
 import math
 from functools import cache
@@ -16,7 +16,7 @@ COLOURS = {
     "purple": (158, 56, 196),
     "white": (246, 246, 246),
 }
-FRAMES = tuple(name for name in COLOURS if name != "white")  # a white frame would not show on white paper
+FRAMES = tuple(name for name in COLOURS if name != "white")  # a white frame is invisible on a white plate
 SHAPES = ("circle", "square", "triangle", "cross", "star", "heart")
 LETTERS = "ABCDEF"
 DARK = (24, 24, 24)
@@ -56,7 +56,7 @@ def draw_shape(draw: ImageDraw.ImageDraw, shape: str, colour: str, centre: Point
 def draw_number(
     image: Image.Image, rng: np.random.Generator, split: str, number: str, frame: str | None, left: int, top: int
 ) -> None:
-    """Handwritten digits, 16 pixels each, on a plate, inside a coloured frame if `frame` names a colour."""
+    """Handwritten digits of 16 pixels each on a plate, in a frame of the colour `frame` if it is given."""
     ink = np.concatenate([handwritten(rng, split, int(digit), 16) for digit in number], axis=1)
     paper, pen = (LIGHT, DARK) if rng.random() < 0.7 else (DARK, LIGHT)
     mix = ink[..., None] * np.array(pen) + (1 - ink[..., None]) * np.array(paper)
@@ -78,7 +78,7 @@ def draw_label(draw: ImageDraw.ImageDraw, letter: str, left: int, top: int) -> N
 
 
 def draw_arrow(draw: ImageDraw.ImageDraw, colour: str, start: Point, end: Point) -> None:
-    """A straight arrow with a dark edge, in the colour of the shape it leaves."""
+    """A straight arrow with a dark edge. Its colour is that of the shape it starts at."""
     length = math.dist(start, end)
     ux, uy = (end[0] - start[0]) / length, (end[1] - start[1]) / length
     neck = (end[0] - 8 * ux, end[1] - 8 * uy)

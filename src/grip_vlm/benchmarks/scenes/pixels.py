@@ -1,4 +1,4 @@
-"""The real pixels that scenes are made of: scikit-learn's handwritten digits and its two photographs."""
+"""Real pixels for scenes: scikit-learn's handwritten digits and its two photographs."""
 
 from functools import cache
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SPLITS = ("train", "dev", "test")
-DIGIT_SHARES = (0.70, 0.12, 0.18)  # of the 1,797 handwritten digits, by instance, in the order of SPLITS
+DIGIT_SHARES = (0.70, 0.12, 0.18)  # of the 1,797 handwritten digits, in the order of SPLITS
 
 
 @cache
 def digits(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Handwritten digits that belong to `split` and to no other.
+    """The handwritten digits of `split`. Splits are disjoint.
 
     Returns:
-        ink in [0, 1] as (n, 8, 8) and the digit each one shows as (n,).
+        Ink in [0, 1], (n, 8, 8), and the digits, (n,).
 
     Raises:
         ValueError: `split` is not one of train, dev, test.
@@ -27,14 +27,14 @@ def digits(split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     data = load_digits()
     order = np.random.default_rng(1797).permutation(len(data.target))
     ends = np.round(np.cumsum((0.0, *DIGIT_SHARES)) * len(order)).astype(int)
-    at = SPLITS.index(split)
-    mine = order[ends[at] : ends[at + 1]]
-    return (data.images[mine] / 16).astype(np.float32), data.target[mine].astype(np.int64)
+    part = SPLITS.index(split)
+    chosen = order[ends[part] : ends[part + 1]]
+    return (data.images[chosen] / 16).astype(np.float32), data.target[chosen].astype(np.int64)
 
 
 @cache
 def photographs() -> tuple[Image.Image, ...]:
-    """scikit-learn's two sample photographs at a third of their size, so that a crop shows more than one texture."""
+    """scikit-learn's two sample photographs at a third of their size. A crop then shows more than one texture."""
     from sklearn.datasets import load_sample_images
 
     images = [Image.fromarray(pixels) for pixels in load_sample_images().images]
@@ -42,7 +42,7 @@ def photographs() -> tuple[Image.Image, ...]:
 
 
 def background(rng: np.random.Generator, size: int) -> Image.Image:
-    """A (size, size) background: a jittered crop of a photograph (two of three times) or smooth noise."""
+    """A (size, size) background: a random crop of a photograph (with probability 2/3) or smooth noise."""
     if rng.random() < 2 / 3:
         photo = photographs()[rng.integers(2)]
         side = int(rng.integers(size // 2, min(photo.size)))
@@ -53,13 +53,13 @@ def background(rng: np.random.Generator, size: int) -> Image.Image:
     else:
         coarse = rng.integers(0, 256, (int(rng.integers(2, 20)),) * 2 + (3,), dtype=np.uint8)
         image = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
-    # Contrast is halved at least, so that things stand out from their background as they do in a photograph of them.
+    # Contrast is at least halved, because items must stand out from the background.
     gain, shift = rng.uniform(0.25, 0.5), rng.uniform(20, 110)
     return image.point(lambda value: value * gain + shift)
 
 
 def handwritten(rng: np.random.Generator, split: str, digit: int, size: int) -> NDArray[np.float32]:
-    """One handwritten `digit` of `split` as ink (size, size) in [0, 1], slightly turned, scaled and shifted."""
+    """A random handwritten `digit` of `split`, slightly rotated, scaled and shifted: ink (size, size) in [0, 1]."""
     inks, shown = digits(split)
     ink = inks[rng.choice(np.flatnonzero(shown == digit))]
     image = Image.fromarray((ink * 255).astype(np.uint8))

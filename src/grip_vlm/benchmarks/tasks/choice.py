@@ -1,4 +1,4 @@
-"""ScienceQA's stand-in: four options and an answer letter; half of the questions need two facts."""
+"""Composed counterpart of ScienceQA: four options and an answer letter. About half of the questions need two facts."""
 
 from collections import Counter
 
@@ -20,12 +20,12 @@ def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
     return _one_fact(scene, rng)
 
 
-def _options(text: str, right: str, wrong: list[str], rng: np.random.Generator, about: tuple[Item, ...]) -> Question:
-    """Four options in random order; the answer is the letter of the right one."""
+def _options(text: str, right: str, wrong: list[str], rng: np.random.Generator, evidence: tuple[Item, ...]) -> Question:
+    """A question with four options in random order. The answer is the letter of the correct one."""
     options = [right, *(wrong[i] for i in rng.permutation(len(wrong))[:3])]
     order = rng.permutation(4)
-    listed = " ".join(f"{letter} {options[i]}" for letter, i in zip("ABCD", order, strict=True))
-    return Question(f"{text} {listed}", "ABCD"[int(np.flatnonzero(order == 0)[0])], about)
+    lines = " ".join(f"{letter} {options[i]}" for letter, i in zip("ABCD", order, strict=True))
+    return Question(f"{text} {lines}", "ABCD"[int(np.flatnonzero(order == 0)[0])], evidence)
 
 
 def _one_fact(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -48,21 +48,23 @@ def _one_fact(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def _two_facts(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """The thing asked about is named by what it belongs to: a label that an arrow reaches, or a number beside it."""
+    """The question names a shape by its partner: the label that its arrow reaches, or the number beside it."""
     owners = [item for item in scene.items if item.kind in ("number", "label") and item.partner is not None]
     if not owners:
         return None
     owner = owners[rng.integers(len(owners))]
     shape = scene.partner(owner)
     assert shape is not None
-    about = (owner, shape)
+    evidence = (owner, shape)
     if owner.kind == "label":
         wrong = [colour for colour in COLOURS if colour != shape.colour]
         return _options(
-            f"What colour is the shape pointing to label {owner.name}?", str(shape.colour), wrong, rng, about
+            f"What colour is the shape pointing to label {owner.name}?", str(shape.colour), wrong, rng, evidence
         )
     if rng.random() < 0.5:
         wrong = [colour for colour in COLOURS if colour != shape.colour]
-        return _options(f"What colour is the shape next to number {owner.name}?", str(shape.colour), wrong, rng, about)
+        return _options(
+            f"What colour is the shape next to number {owner.name}?", str(shape.colour), wrong, rng, evidence
+        )
     wrong = [name for name in SHAPES if name != shape.name]
-    return _options(f"Which shape is next to number {owner.name}?", shape.name, wrong, rng, about)
+    return _options(f"Which shape is next to number {owner.name}?", shape.name, wrong, rng, evidence)

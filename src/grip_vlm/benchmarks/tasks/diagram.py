@@ -1,4 +1,4 @@
-"""AI2D's stand-in: following an arrow from a shape to its letter label, or back."""
+"""Composed counterpart of AI2D: follow an arrow from a shape to its letter label, or back."""
 
 import numpy as np
 

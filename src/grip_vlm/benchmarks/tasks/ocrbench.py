@@ -1,10 +1,10 @@
-"""OCRBench: reading in ten kinds of images, right if the answer occurs in what is said (arXiv 2305.07895)."""
+"""OCRBench: text recognition in ten kinds of images. A prediction must contain the answer (arXiv 2305.07895)."""
 
 from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
-from grip_vlm.benchmarks.published import Answered, Asked, Published, picture
+from grip_vlm.benchmarks.published import Published, PublishedQuestion, ScoredAnswer, square_image
 
 FORMULAS = "HME100k"
 PARTS = {
@@ -29,17 +29,17 @@ class Benchmark(Published):
     columns = ("dataset", "question", "question_type", "answer")
     max_new_tokens = 128
 
-    def ask(self, row: Mapping[str, Any]) -> Asked:
+    def ask(self, row: Mapping[str, Any]) -> PublishedQuestion:
         answers = [row["answer"]] if isinstance(row["answer"], str) else row["answer"]
-        return Asked(row["question"].strip(), tuple(answers), f"{row['question_type']}/{row['dataset']}")
+        return PublishedQuestion(row["question"].strip(), tuple(answers), f"{row['question_type']}/{row['dataset']}")
 
     def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
-        """1.0 if any answer occurs; in formulas spaces do not count and case does, elsewhere the reverse."""
-        read = _formula if group.endswith(f"/{FORMULAS}") else _text
-        return float(any(read(answer) in read(prediction) for answer in answers))
+        """1.0 if the prediction contains an answer. Formulas ignore spaces, other questions ignore case."""
+        normalise = _formula if group.endswith(f"/{FORMULAS}") else _text
+        return float(any(normalise(answer) in normalise(prediction) for answer in answers))
 
-    def summary(self, rows: Sequence[Answered]) -> dict[str, float]:
-        """`score` is out of 1000, the number of right answers when all items are there; the parts are per cent."""
+    def metrics(self, rows: Sequence[ScoredAnswer]) -> dict[str, float]:
+        """`score` is out of 1000: the number of correct answers if all items are there. The parts are percentages."""
         parts = {}
         for part, types in PARTS.items():
             scores = [row.score for row in rows if row.group.rpartition("/")[0] in types]
@@ -47,14 +47,14 @@ class Benchmark(Published):
         return {"score": 1000 * sum(row.score for row in rows) / len(rows), **parts}
 
     @staticmethod
-    def sample() -> list[dict[str, Any]]:
+    def example_rows() -> list[dict[str, Any]]:
         return [
             {
                 "dataset": dataset,
                 "question": question,
                 "question_type": kind,
                 "answer": [answer],
-                "image": picture("white"),
+                "image": square_image("white"),
             }
             for dataset, question, kind, answer in (
                 ("IIIT5K", "what is written in the image?", "Regular Text Recognition", "CENTRE"),

@@ -1,4 +1,7 @@
-"""MME's stand-in: counting, colour and position as yes/no questions, as often yes as no for every wording."""
+"""Composed counterpart of MME: yes/no questions about counts, colours and positions.
+
+Every wording is as often answered by yes as by no.
+"""
 
 from collections import Counter
 
@@ -21,15 +24,17 @@ def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def _count(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """The asked number has both a thing with that count and a thing with one more or less in the scene, so that
-    neither the number nor the wording gives the answer away."""
+    """The scene holds a thing with the count in question and one whose count differs by one.
+
+    Neither the number nor the wording then gives the answer away.
+    """
     by_colour = rng.random() < 0.5
     shapes = scene.of("shape")
     counts = Counter(shape.colour if by_colour else shape.name for shape in shapes)
     things = {name: counts[name] for name in (COLOURS if by_colour else SHAPES)}
-    asked = int(rng.integers(1, 5))
-    right = [name for name, count in things.items() if count == asked]
-    wrong = [name for name, count in things.items() if abs(count - asked) == 1]
+    target = int(rng.integers(1, 5))
+    right = [name for name, count in things.items() if count == target]
+    wrong = [name for name, count in things.items() if abs(count - target) == 1]
     if not right or not wrong:
         return None
     yes = rng.random() < 0.5
@@ -37,10 +42,10 @@ def _count(scene: Scene, rng: np.random.Generator) -> Question | None:
     name = options[rng.integers(len(options))]
     counted = tuple(shape for shape in shapes if name == (shape.colour if by_colour else shape.name))
     what = f"{name} shape" if by_colour else name
-    plural = "s" if asked > 1 else ""
+    plural = "s" if target > 1 else ""
     plural = "es" if plural and what == "cross" else plural
-    verb = "Is" if asked == 1 else "Are"
-    return Question(f"{verb} there {COUNTS[asked]} {what}{plural}?", "yes" if yes else "no", counted)
+    verb = "Is" if target == 1 else "Are"
+    return Question(f"{verb} there {COUNTS[target]} {what}{plural}?", "yes" if yes else "no", counted)
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> Question | None:

@@ -1,4 +1,4 @@
-"""TextVQA's stand-in: reading the one number, among several, that the question points to."""
+"""Composed counterpart of TextVQA: read one of several numbers, the one that the question points to."""
 
 import numpy as np
 

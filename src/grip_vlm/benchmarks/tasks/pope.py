@@ -1,7 +1,8 @@
-"""POPE: is this object in the photograph? Yes or no, against three sets of absent ones (arXiv 2305.10355).
+"""POPE: is this object in the photograph? Yes/no questions with three sets of absent objects (arXiv 2305.10355).
 
-`pope` is lmms-eval's: the whole answer must be yes or no. `pope:words` is the original parser, of which published F1
-are mostly means over the three sets: an answer is no if its first sentence has a no or not, else yes.
+`pope` parses as lmms-eval does: the whole answer must be yes or no. `pope:words` is the original parser: an answer is
+no if its first sentence contains "no" or "not", else yes. Published F1 values mostly use the original parser and are
+means over the three sets.
 """
 
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
-from grip_vlm.benchmarks.published import SHORT, Answered, Asked, Published, picture
+from grip_vlm.benchmarks.published import SHORT, Published, PublishedQuestion, ScoredAnswer, square_image
 
 SETS = ("adversarial", "popular", "random")
 
@@ -20,56 +21,58 @@ class Benchmark(Published):
     variants = ("words",)
     max_new_tokens = 128
 
-    def ask(self, row: Mapping[str, Any]) -> Asked:
-        return Asked(row["question"].strip() + SHORT, (row["answer"].strip().lower(),), row["category"])
+    def ask(self, row: Mapping[str, Any]) -> PublishedQuestion:
+        return PublishedQuestion(row["question"].strip() + SHORT, (row["answer"].strip().lower(),), row["category"])
 
     def score(self, prediction: str, answers: Sequence[str], group: str = "") -> float:
-        return float(self.said(prediction) == answers[0])
+        return float(self.parsed_answer(prediction) == answers[0])
 
-    def said(self, prediction: str) -> str:
-        """yes, no, or without `words` anything else."""
+    def parsed_answer(self, prediction: str) -> str:
+        """`yes` or `no`. `pope` returns other answers unchanged, in lower case."""
         if self.variant != "words":
             return prediction.strip().lower()
         words = prediction.partition(".")[0].replace(",", "").split(" ")
         return "no" if {"No", "no", "not"} & set(words) else "yes"
 
-    def summary(self, rows: Sequence[Answered]) -> dict[str, float]:
-        """Percent. An answer that is neither yes nor no is wrong, but is no false negative; `yes` is the share of yes
-        among the predictions (lmms-eval 0.7.3 takes it from the truth)."""
+    def metrics(self, rows: Sequence[ScoredAnswer]) -> dict[str, float]:
+        """Percentages. An answer that is neither yes nor no is wrong, but does not count as a false negative.
+
+        `yes` is the share of yes among the predictions; lmms-eval 0.7.3 takes it from the targets.
+        """
         counts = self._counts(rows)
-        right, wrong, missed = counts["yes", "yes"], counts["no", "yes"], counts["yes", "no"]
+        true, false, missed = counts["yes", "yes"], counts["no", "yes"], counts["yes", "no"]
         sets = [[row for row in rows if row.group == name] for name in SETS]
         return {
             "accuracy": 100 * _ratio(sum(row.score for row in rows), len(rows)),
-            "precision": 100 * _ratio(right, right + wrong),
-            "recall": 100 * _ratio(right, right + missed),
+            "precision": 100 * _ratio(true, true + false),
+            "recall": 100 * _ratio(true, true + missed),
             "F1": 100 * self._f1(rows),
             "F1, mean of sets": 100 * sum(map(self._f1, sets)) / len(SETS) if all(sets) else nan,
-            "yes": 100 * _ratio(right + wrong, len(rows)),
+            "yes": 100 * _ratio(true + false, len(rows)),
         }
 
-    def _counts(self, rows: Sequence[Answered]) -> Counter[tuple[str, str]]:
-        """(truth, said) -> how often."""
-        return Counter((row.target, self.said(row.prediction)) for row in rows)
+    def _counts(self, rows: Sequence[ScoredAnswer]) -> Counter[tuple[str, str]]:
+        """(target, parsed answer) -> count."""
+        return Counter((row.target, self.parsed_answer(row.prediction)) for row in rows)
 
-    def _f1(self, rows: Sequence[Answered]) -> float:
+    def _f1(self, rows: Sequence[ScoredAnswer]) -> float:
         counts = self._counts(rows)
-        right = 2 * counts["yes", "yes"]
-        return _ratio(right, right + counts["no", "yes"] + counts["yes", "no"])
+        double = 2 * counts["yes", "yes"]
+        return _ratio(double, double + counts["no", "yes"] + counts["yes", "no"])
 
     @staticmethod
-    def sample() -> list[dict[str, Any]]:
+    def example_rows() -> list[dict[str, Any]]:
         return [
             {
                 "question": f"Is there a {thing} in the image?",
                 "answer": answer,
                 "category": "popular",
-                "image": picture(colour),
+                "image": square_image(colour),
             }
             for thing, answer, colour in (("lawn", "yes", "green"), ("snowman", "no", "olive"))
         ]
 
 
 def _ratio(part: float, whole: float) -> float:
-    """Nothing of nothing is zero, as in lmms-eval."""
+    """0 / 0 is 0, as in lmms-eval."""
     return part / whole if whole else 0.0

@@ -1,4 +1,4 @@
-"""POPE's stand-in: is a thing there? Many absent things combine a colour and a shape of the scene."""
+"""Composed counterpart of POPE: is a thing there? Many absent things combine a colour and a shape of the scene."""
 
 import numpy as np
 
@@ -19,8 +19,8 @@ def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
     there = {(str(shape.colour), shape.name) for shape in shapes}
     if rng.random() < 0.5:
         colour, name = _pick(sorted(there), rng)
-        meant = tuple(shape for shape in shapes if (shape.colour, shape.name) == (colour, name))
-        return Question(f"Is there a {colour} {name}?", "yes", meant)
+        evidence = tuple(shape for shape in shapes if (shape.colour, shape.name) == (colour, name))
+        return Question(f"Is there a {colour} {name}?", "yes", evidence)
     mixed = sorted({(str(a.colour), b.name) for a in shapes for b in shapes} - there)
     absent = [(colour, name) for colour in COLOURS for name in SHAPES if (colour, name) not in there]
     colour, name = _pick(mixed if mixed and rng.random() < 0.5 else absent, rng)

@@ -1,4 +1,4 @@
-"""OCRBench's stand-in: reading a handwritten number of two to four digits; every digit has to be right."""
+"""Composed counterpart of OCRBench: read a handwritten number of two to four digits. Every digit must be correct."""
 
 import numpy as np
 
