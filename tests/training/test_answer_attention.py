@@ -7,8 +7,13 @@ import torch
 
 from grip_vlm import vlms
 from grip_vlm.training.bank import build_bank
-from grip_vlm.training.warmup import answer_attention, minus_batch_mean
+from grip_vlm.training.warmup import all_answer_attention, answer_attention, minus_batch_mean
 from grip_vlm.vlms.attention import attention_implementation, gated_attention
+
+
+@pytest.fixture(scope="module")
+def bank(vlm, examples):
+    return build_bank(vlm, examples)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,27 @@ def test_answer_attention_is_the_mean_attention_of_the_places_that_predict_the_a
     ).mean(0)
     [found] = answer_attention(shipped, build_bank(shipped, [example]).batch([0]))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-2)  # features of a bank are in half precision
+
+
+def test_the_teacher_is_zero_in_the_mean_over_a_batch(vlm, bank):
+    batch = bank.batch(range(4))
+    teacher = minus_batch_mean(answer_attention(vlm, batch), batch.encoded.state.visual_mask)
+    assert torch.isfinite(teacher).all()
+    torch.testing.assert_close(teacher.sum(0), torch.zeros(196), atol=1e-6, rtol=0)
+
+
+def test_the_attention_of_a_batch_of_one_is_not_taken_from_itself(vlm, bank):
+    batch = bank.batch([0])
+    [attention] = answer_attention(vlm, batch)
+    assert (attention > 0).all()
+    assert torch.equal(minus_batch_mean([attention], batch.encoded.state.visual_mask)[0], attention)
+
+
+def test_the_attention_of_many_examples_is_that_of_single_ones(vlm, bank):
+    attention = all_answer_attention(vlm, bank, 5, size=2)
+    assert len(attention) == 5
+    for i, received in enumerate(attention):
+        torch.testing.assert_close(received, answer_attention(vlm, bank.batch([i]))[0], atol=1e-5, rtol=1e-4)
 
 
 def test_the_mean_of_the_other_samples_at_the_same_place_is_taken_off():

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toolkit.training import fresh_scorer
 
 from grip_vlm import vlms
 from grip_vlm.mdp import Action
 from grip_vlm.training.bank import build_bank
+from grip_vlm.training.dev import DevSet
 from grip_vlm.training.rewards import group_reward, teacher_forced
 
 
@@ -59,3 +61,11 @@ def test_the_exact_reward_is_exact_match_and_nothing_else(shipped, batch, masks)
     assert torch.equal(reward, exact)
     assert torch.equal(exact, found)
     assert not torch.allclose(reward, dense, atol=0.1)
+
+
+def test_a_dev_score_is_the_mean_exact_match_over_examples_and_budgets(shipped, bank):
+    """From all tokens every own answer is matched, from four of 196 not every one."""
+    scorer, dev = fresh_scorer(shipped), DevSet(bank)
+    few = dev(scorer, ["0.02"])
+    assert few < 1
+    assert dev(scorer, ["1.0", "0.02"]) == pytest.approx((1 + few) / 2)

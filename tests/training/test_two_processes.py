@@ -1,4 +1,4 @@
-"""Two processes share one run: each draws its own half of the batch, and both end with the same weights."""
+"""Two processes share one run: each samples its own half of the batch, and both end with the same weights."""
 
 import json
 import shlex
@@ -6,40 +6,48 @@ import subprocess
 import sys
 
 WORKER = """
-import json, os, sys
-from grip_vlm.bank import Bank
-from grip_vlm.cli import main
-from grip_vlm.training import Run, digest
+import json, sys
+from pathlib import Path
 
-batch, steps, drawn = Bank.batch, Run.steps, []
+import torch
 
-def watched(bank, chosen):
-    drawn.extend([chosen] if isinstance(chosen, list) else [])  # dev scores and looks go through ranges
-    return batch(bank, chosen)
+from grip_vlm import vlms
+from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.training.bank import Bank
+from grip_vlm.training.dev import load_banks
+from grip_vlm.training.run import digest, process_device
+from grip_vlm.training.settings import WarmupConfig
+from grip_vlm.training.warmup import warmup
 
-def told(run):
-    yield from steps(run)
-    said = {"drawn": drawn, "batch": run.local_batch, "digest": digest(run.scorer)}
-    with open(f"{run.config.out}.{os.environ['RANK']}.json", "w") as file:
-        json.dump(said, file)
 
-Bank.batch, Run.steps = watched, told
-main(sys.argv[1:])
+class Watched(Bank):
+    sampled = []
+
+    def batch(self, chosen):
+        self.sampled.extend([chosen] if isinstance(chosen, list) else [])  # the teacher's attention goes through ranges
+        return super().batch(chosen)
+
+
+vlm = vlms.load(sys.argv[1], device=process_device())
+config = WarmupConfig(Path(sys.argv[2]), examples=8, dev_examples=2, steps=2, batch=4, dev_every=2)
+bank, dev = load_banks(vlm, config)
+torch.manual_seed(0)
+scorer, watched = Scorer(ScorerConfig(dim=vlm.dim, width=16)), Watched(vlm, bank.entries)
+warmup(vlm, scorer, watched, dev, config)
+rank = torch.distributed.get_rank()
+Path(f"{config.out}.{rank}.json").write_text(json.dumps({"sampled": watched.sampled, "digest": digest(scorer)}))
 """
 
 
 def test_two_processes_share_one_run(vlm_dir, tmp_path):
     out = tmp_path / "run"
     (tmp_path / "worker.py").write_text(WORKER)
-    launch = f"-m torch.distributed.run --standalone --nproc-per-node 2 {tmp_path / 'worker.py'} warmup"
-    small = "--examples 8 --dev-examples 2 --steps 2 --batch 4 --dev-every 2 --width 16"
-    command = f"{launch} --vlm {vlm_dir} --out {out} {small}"
-    subprocess.run([sys.executable, *shlex.split(command)], check=True, timeout=300)
+    launch = f"-m torch.distributed.run --standalone --nproc-per-node 2 {tmp_path / 'worker.py'}"
+    subprocess.run([sys.executable, *shlex.split(launch), str(vlm_dir), str(out)], check=True, timeout=300)
     counters = json.loads((tmp_path / "run.state" / "state.json").read_text())["counters"]
     assert (counters["identity"]["processes"], counters["step"]) == (2, 2)
     assert (out / "scorer.safetensors").is_file()
     one, two = (json.loads((tmp_path / f"run.{rank}.json").read_text()) for rank in (0, 1))
-    assert one["batch"] == two["batch"] == 2
-    assert [len(part) for part in one["drawn"] + two["drawn"]] == [2] * 4
-    assert one["drawn"] != two["drawn"]
+    assert [len(part) for part in one["sampled"] + two["sampled"]] == [2] * 4  # half of four questions, in two steps
+    assert one["sampled"] != two["sampled"]
     assert one["digest"] == two["digest"]
