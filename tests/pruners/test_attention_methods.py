@@ -15,12 +15,12 @@ from grip_vlm.pruners.base import split, units_of
 from grip_vlm.pruners.choosing import allot
 from grip_vlm.pruners.methods import holov, prumerge, prumerge_plus, ptp
 from grip_vlm.pruners.methods.fopru_rank import significance
-from grip_vlm.pruners.methods.fopru_row import rows
+from grip_vlm.pruners.methods.fopru_row import top_rows
 from grip_vlm.pruners.methods.scope import cover
-from grip_vlm.pruners.methods.visionzip import zipped
-from grip_vlm.pruners.methods.vispruner import halves
-from grip_vlm.vlms.early import asked
-from grip_vlm.vlms.tower import look
+from grip_vlm.pruners.methods.visionzip import dominant_and_contextual
+from grip_vlm.pruners.methods.vispruner import important_and_diverse
+from grip_vlm.vlms.early import question_attention
+from grip_vlm.vlms.tower import read_tower
 
 WITHOUT_CLS = ["fopru_rank", "fopru_row", "ptp", "visionzip"]
 WITH_CLS = ["cls_attention", "holov", "prumerge", "prumerge_plus", "scope", "vispruner"]
@@ -64,7 +64,7 @@ KNOWN += [*itertools.product(["llava_onevision", "siglip"], WITHOUT_CLS)]
 @torch.no_grad()
 def test_the_features_of_a_tokens_patch_projected_are_the_token(name, families):
     vlm, encoded = seen(families[name])
-    tower = look(vlm, encoded, "this test")
+    tower = read_tower(vlm, encoded, "this test")
     for row, (features, tokens) in enumerate(zip(tower.split(tower.features), tower.tokens, strict=True)):
         projected = vlm.model.base_model.multi_modal_projector(features)
         torch.testing.assert_close(projected, encoded.state.visual[row, tokens], atol=1e-4, rtol=1e-4)
@@ -73,7 +73,7 @@ def test_the_features_of_a_tokens_patch_projected_are_the_token(name, families):
 @pytest.mark.parametrize("name", ["llava_next", "llava_onevision"])
 def test_a_token_without_a_patch_is_a_newline(name, families):
     vlm, encoded = seen(families[name])
-    tower = look(vlm, encoded, "this test")
+    tower = read_tower(vlm, encoded, "this test")
     for row, tokens in enumerate(tower.tokens):
         others = set(range(int(encoded.state.counts[row]))) - set(tokens.tolist())
         assert others
@@ -92,7 +92,7 @@ def test_attention_between_patches_equals_the_towers_own_map(name, families):
         maps = tower(encoded.pixels.flatten(0, -4), output_attentions=True).attentions[at if at < 0 else at - 1]
     finally:
         tower.set_attn_implementation("sdpa")
-    found, close = look(vlm, encoded, "this test"), {"atol": 1e-5, "rtol": 1e-4}
+    found, close = read_tower(vlm, encoded, "this test"), {"atol": 1e-5, "rtol": 1e-4}
     torch.testing.assert_close(found.maps(), maps.mean(1)[:, cls:, cls:], **close)
     torch.testing.assert_close(found.salience(), maps.mean(1)[:, 0, 1:] if cls else maps.mean((1, 2)), **close)
 
@@ -106,7 +106,7 @@ def test_keys_and_attention_without_heads_are_those_of_the_towers_projections(fa
         handle = projection.register_forward_hook(lambda _, __, out, name=name: said.update({name: out}))
         vision(encoded.pixels.flatten(0, -4))
         handle.remove()
-    tower = look(vlm, encoded, "this test")
+    tower = read_tower(vlm, encoded, "this test")
     torch.testing.assert_close(tower.keys().flatten(2), said["k_proj"][:, 1:])
     logits = (said["q_proj"][:, :1] * said["k_proj"]).sum(-1) / said["k_proj"].shape[-1] ** 0.5  # (T, 1 + n)
     torch.testing.assert_close(tower.cls_attention(heads=1), logits.softmax(-1)[:, 1:])
@@ -122,7 +122,7 @@ def test_attention_of_the_question_equals_the_language_models_own_map(families):
         maps = model(**full, output_attentions=True).attentions[2].mean(1)  # (B, L, L)
     finally:
         model.set_attn_implementation("sdpa")
-    found = asked(vlm, encoded, "this test")
+    found = question_attention(vlm, encoded, "this test")
     for row, count in enumerate(encoded.state.counts.tolist()):
         slots = encoded.prompt.slots[row, :count]
         expected = maps[row, int(slots.max()) + 1 :, slots].amax(0)
@@ -159,13 +159,13 @@ def test_fopru_ranks_by_attention_given_where_that_varies_more():
 @pytest.mark.parametrize(("k", "kept"), [(1, [5]), (2, [3, 5]), (3, [3, 4, 5]), (4, [1, 3, 4, 5])])
 def test_fopru_row_keeps_the_best_rows_whole_and_the_best_of_the_next(k, kept):
     scores, row = torch.tensor([0.1, 0.6, 0.2, 0.3, 0.2, 0.5]), torch.tensor([7, 7, 7, 9, 9, 9])  # sums .9 and 1.0
-    assert sorted(rows(scores, row, k).tolist()) == kept
+    assert sorted(top_rows(scores, row, k).tolist()) == kept
 
 
 @pytest.mark.parametrize(("k", "contextual"), [(192, 30), (128, 20), (64, 10)])
 def test_visionzip_splits_as_in_the_paper(k, contextual):
     attention = torch.arange(576.0).flip(0)  # the dominant tokens are the first
-    chosen, _ = zipped(attention, torch.ones(576, 2), torch.ones(576, 2), k)
+    chosen, _ = dominant_and_contextual(attention, torch.ones(576, 2), torch.ones(576, 2), k)
     assert chosen[: k - contextual].tolist() == list(range(k - contextual))
     step = (576 - k + contextual) // contextual
     assert chosen[k - contextual :].tolist() == [k - contextual + i * step for i in range(contextual)]
@@ -177,7 +177,7 @@ def test_visionzip_adds_the_mean_of_a_targets_tokens_to_it():
     keys[[8, 9, 12], 0] = 1  # 8 is a target; 9 and 12 go there
     keys[[10, 11], 1] = 1  # 10 is a target; 11 goes there
     features = torch.arange(13.0)[:, None]
-    chosen, merged = zipped(attention, keys, features, 10)
+    chosen, merged = dominant_and_contextual(attention, keys, features, 10)
     assert chosen.tolist() == [*range(9), 10]
     assert merged[:, 0].tolist() == [*range(8), 8 + (9 + 12) / 2, 10 + 11]
 
@@ -186,7 +186,7 @@ def test_vispruner_drops_the_even_token_most_like_an_odd_one():
     attention = torch.tensor([7.0, 6, 5, 4, 3, 2, 1])
     features = torch.eye(7)
     features[5, 6] = 0.1  # of the rest 3 4 5 6, 3 and 5 are compared with 4 and 6
-    assert halves(attention, features, 6).tolist() == [0, 1, 2, 3, 4, 6]
+    assert important_and_diverse(attention, features, 6).tolist() == [0, 1, 2, 3, 4, 6]
 
 
 def test_vispruner_drops_eight_and_divides_what_is_left_anew():
@@ -196,19 +196,19 @@ def test_vispruner_drops_eight_and_divides_what_is_left_anew():
         features[rest[i], rest[i + 1]] = 0.9
     features[rest[9], rest[11]] = 0.5  # both odd at first; then one is even
     dropped = {rest[i] for i in [*range(2, 17, 2), 9]}
-    assert set(halves(attention, features, 22).tolist()) == set(range(31)) - dropped
+    assert set(important_and_diverse(attention, features, 22).tolist()) == set(range(31)) - dropped
 
 
 def test_holov_prefers_a_stretch_whose_cosines_vary():
     attention = torch.tensor([0.2, 0.25, 0.26, 0.24])  # stretch means 225 and 250 (x 1000)
     features = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])  # v = .5 .5 0 0, scaled to 475: + 42.75
-    assert holov.holistic(attention, features, 1).tolist() == [1]
-    assert holov.holistic(attention, torch.eye(4), 1).tolist() == [2]
+    assert holov.top_per_segment(attention, features, 1).tolist() == [1]
+    assert holov.top_per_segment(attention, torch.eye(4), 1).tolist() == [2]
 
 
 def test_holov_gives_every_stretch_its_share():
     attention = torch.tensor([4.0, 1, 3, 2, 1, 1, 1, 1])  # four stretches of two: 2.5 2.5 1 1 of 7
-    assert sorted(holov.holistic(attention, torch.eye(8), 7).tolist()) == [0, 1, 2, 3, 4, 5, 6]
+    assert sorted(holov.top_per_segment(attention, torch.eye(8), 7).tolist()) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_scope_takes_the_best_weighted_gain_in_cover():
@@ -256,22 +256,22 @@ def test_prumerge_plus_lays_three_quarters_evenly():
 def test_ptp_takes_the_best_of_every_region_by_attention_and_question():
     b, c = torch.tensor([0.6, 0.5, 0.0, 0.3]), torch.tensor([0.0, 0.2, 0.1, 0.0])
     region = torch.tensor([4, 4, 9, 9])  # means .55 and .15: of two tokens 1.57 and .43, so 2 and 0; of three 2 and 1
-    assert sorted(ptp.pyramid(b, c, region, 2).tolist()) == [0, 1]
+    assert sorted(ptp.top_per_region(b, c, region, 2).tolist()) == [0, 1]
     # f = 1/2 (b / .6) + 1/2 (c / .2): .5 .92 | .25 .25 -> a tie, to the first
-    assert ptp.pyramid(b, c, region, 1).tolist() == [1]
-    assert sorted(ptp.pyramid(b, c, region, 3).tolist()) == [0, 1, 2]
+    assert ptp.top_per_region(b, c, region, 1).tolist() == [1]
+    assert sorted(ptp.top_per_region(b, c, region, 3).tolist()) == [0, 1, 2]
 
 
 @torch.no_grad()
 def test_a_lone_image_is_one_region_of_ptp():
     """So that the best by attention and question are taken wherever they stand."""
     vlm, encoded = seen(tiny.load("llava"))
-    tower, told = look(vlm, encoded, "ptp"), asked(vlm, encoded, "ptp")
+    tower, told = read_tower(vlm, encoded, "ptp"), question_attention(vlm, encoded, "ptp")
     action = pruners.load("ptp").select(vlm, encoded, torch.tensor([3, 3]))
     alone = [row for row, patches in enumerate(tower.patches) if len(patches) == tower.features.shape[1]]
     assert alone
     for row in alone:
-        fused = ptp.scaled(tower.split(tower.salience())[row]) + ptp.scaled(told[row, tower.tokens[row]])
+        fused = ptp.rescaled(tower.split(tower.salience())[row]) + ptp.rescaled(told[row, tower.tokens[row]])
         assert action.indices(row) == sorted(fused.topk(3).indices.tolist())
 
 
@@ -337,7 +337,7 @@ def test_the_model_generates_from_merged_features(method, families):
 
 def test_newline_tokens_are_kept_only_when_all_patches_are(families):
     vlm, encoded = seen(families["llava_next"])
-    tower = look(vlm, encoded, "this test")
+    tower = read_tower(vlm, encoded, "this test")
     patches = torch.tensor([len(tokens) for tokens in tower.tokens])
     for more in (0, 1):
         action = pruners.load("cls_attention").select(vlm, encoded, patches + more)
@@ -351,9 +351,9 @@ def test_ptp_for_one_image_does_not_look_at_placeholders_of_another():
     family = tiny.load("llava")
     vlm, encoded = seen(family)
     part = split(encoded, units_of(encoded.state, per_image=True))
-    before = asked(vlm, part, "this test")
+    before = question_attention(vlm, part, "this test")
     family.model.get_input_embeddings().weight[family.model.config.image_token_id].normal_()
-    torch.testing.assert_close(asked(vlm, part, "this test"), before)
+    torch.testing.assert_close(question_attention(vlm, part, "this test"), before)
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_tiles_that_were_shrunk_are_refused():
     vlm = vlms.wrap(family.model)
     inputs = family.inputs([([family.images(1)[0].resize((64, 64))], "what is in the image ?")])
     with pytest.raises(ValueError, match="whose patches are the visual tokens one by one"):
-        look(vlm, vlm.encode(inputs), "this test")
+        read_tower(vlm, vlm.encode(inputs), "this test")
 
 
 def test_videos_are_refused(families):
@@ -395,7 +395,7 @@ def test_a_cls_token_among_the_visual_tokens_is_refused():
     encoded = vlm.encode(batch_of(family)[0])
     family.model.config.vision_feature_select_strategy = "full"
     with pytest.raises(ValueError, match="needs vision_feature_select_strategy='default' with a clip_vision_model"):
-        look(vlm, encoded, "this test")
+        read_tower(vlm, encoded, "this test")
 
 
 def test_several_feature_layers_are_refused():
@@ -403,8 +403,8 @@ def test_several_feature_layers_are_refused():
     vlm = vlms.wrap(family.model)
     encoded = vlm.encode(batch_of(family)[0])
     family.model.config.vision_feature_layer = [-2, -1]
-    with pytest.raises(ValueError, match=r"from layers \[-2, -1\]; this test knows one layer"):
-        look(vlm, encoded, "this test")
+    with pytest.raises(ValueError, match=r"from layers \[-2, -1\]; this test supports a single layer"):
+        read_tower(vlm, encoded, "this test")
 
 
 def test_ptp_refuses_a_language_model_that_it_cannot_read():

@@ -18,7 +18,7 @@ from grip_vlm.pruners.methods.divprune import farthest_first
 from grip_vlm.pruners.methods.pumer import prune_and_merge
 from grip_vlm.pruners.methods.svd_prune import leverage
 from grip_vlm.sequence import Prompt
-from grip_vlm.vlms.early import early
+from grip_vlm.vlms.early import read_early_layers
 from grip_vlm.vlms.encode import Encoded
 
 FEATURES = ["cdpruner", "divprune", "pumer", "svd_prune", "tome"]
@@ -231,12 +231,12 @@ def test_pivots_of_dart_are_the_largest_keys_and_its_cosines_those_of_hidden_sta
 def test_dart_reads_what_enters_layer_2_and_keys_of_layer_1(family):
     """Hidden states are those the model itself gives, keys those it caches."""
     vlm, encoded, _ = seen(family)
-    read = early(vlm, encoded, "this test")
+    read = read_early_layers(vlm, encoded, "this test")
     inputs = vlm.pruned(encoded.prompt, Action(encoded.state.visual_mask))
     out = vlm.model(**inputs, output_hidden_states=True, use_cache=True)
     there = encoded.prompt.attention_mask.bool()
-    last = len(read.entering) - 1
-    torch.testing.assert_close(read.entering[last][there], out.hidden_states[last][there])
+    last = len(read.inputs) - 1
+    torch.testing.assert_close(read.inputs[last][there], out.hidden_states[last][there])
     cached = out.past_key_values.layers[last - 1].keys
     torch.testing.assert_close(read.heads(last - 1, "k").transpose(1, 2)[there], cached.transpose(1, 2)[there])
     for part in (1, 3):

@@ -14,7 +14,7 @@ from grip_vlm.evaluation import evaluate
 from grip_vlm.mdp import Schedule, State
 from grip_vlm.pruners.inside import mean
 from grip_vlm.pruners.methods.sparsevlm import raters
-from grip_vlm.pruners.methods.vscan import both, merged
+from grip_vlm.pruners.methods.vscan import local_and_global, merge_dropped
 from grip_vlm.vlms.inside import leaving
 
 NAMES = ["fastv", "pyramiddrop", "sparsevlm", "vscan"]
@@ -114,7 +114,7 @@ def test_all_tokens_give_the_answer_of_the_unpruned_model(name, vlm, batch):
 
 def test_inputs_for_generate_are_refused_and_what_to_call_is_named(name):
     family = load("llava")
-    with pytest.raises(ValueError, match=f"{name} prunes inside the language model.*vlm.answer"):
+    with pytest.raises(ValueError, match=f"{name} drops tokens inside the language model.*vlm.answer"):
         pruners.load(name).prune(family.model, batch_of(family)[0], 0.5)
 
 
@@ -236,15 +236,15 @@ def test_vscan_takes_half_from_windows_in_turn_and_half_from_the_image():
     shallow = torch.tensor([0.30, 0.20, 0.10, 0.0, 0.05, 0.02, 0.01, 0.0])
     deep = torch.tensor([0.5, 0.0, 0.0, 0.9, 0.0, 0.0, 0.8, 0.7])
     # Two of windows: the best of each, 0 and 4. Two of the rest of the image: 3 and 6.
-    assert both(shallow, deep, window, 4).nonzero()[:, 0].tolist() == [0, 3, 4, 6]
+    assert local_and_global(shallow, deep, window, 4).nonzero()[:, 0].tolist() == [0, 3, 4, 6]
     # Three of windows: the second place goes to the window with the higher attention, that is to 1.
-    assert both(shallow, deep, window, 6).nonzero()[:, 0].tolist() == [0, 1, 3, 4, 6, 7]
+    assert local_and_global(shallow, deep, window, 6).nonzero()[:, 0].tolist() == [0, 1, 3, 4, 6, 7]
 
 
 def test_vscan_averages_what_it_drops_into_the_most_similar_kept_token():
     features = torch.tensor([[2.0, 0.0], [4.0, 0.2], [0.0, 3.0], [6.0, 0.1]])
     kept = torch.tensor([True, False, True, False])
-    torch.testing.assert_close(merged(features, kept)[kept], torch.tensor([[4.0, 0.1], [0.0, 3.0]]))
+    torch.testing.assert_close(merge_dropped(features, kept)[kept], torch.tensor([[4.0, 0.1], [0.0, 3.0]]))
 
 
 # ---- the shipped VLM -------------------------------------------------------------------------------------------------

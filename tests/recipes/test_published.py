@@ -14,7 +14,7 @@ from grip_vlm import benchmarks, cli, commands, pruners
 from grip_vlm.budget import Budget
 from grip_vlm.pruners.inside import Inside
 from grip_vlm.pruners.scored import Scored
-from grip_vlm.vlms.early import KNOWN
+from grip_vlm.vlms.early import SUPPORTED
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "recipes" / "published"
@@ -60,7 +60,7 @@ def usable(name, budgets, vlm):
     method = type(pruners.load(name, scorer="tiny-llava" if scorer else None))
     assert issubclass(method, Scored) == bool(scorer)
     tokens, layers, kind = SHAPES[vlm]
-    assert name not in ("dart", "ptp") or kind in KNOWN
+    assert name not in ("dart", "ptp") or kind in SUPPORTED
     for budget in budgets if issubclass(method, Inside) else []:
         pruners.load(name).plan(tokens, Budget.parse(budget).k(tokens), layers)
     return method

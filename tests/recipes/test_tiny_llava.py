@@ -22,7 +22,7 @@ def test_a_packed_question_gets_the_logits_it_gets_alone_through_the_processor(v
     packed = packer.pack_questions([asked])
     alone = [vlm.inputs([image], [q.text], [q.answer]) for q in asked]
     with torch.no_grad():
-        visual = vlm.see(alone[0], "image").features[None]
+        visual = vlm.run_tower(alone[0], "image").features[None]
         logits = packed_logits(vlm.model, visual, packed)[0]
         for segment, inputs in enumerate(alone, start=1):
             here = packed.segment[0] == segment

@@ -162,7 +162,7 @@ def test_an_unknown_checkpoint_is_named(tmp_path):
 
 
 def test_cls_attention_equals_the_towers_own_map(vlm, examples):
-    from grip_vlm.vlms.tower import look
+    from grip_vlm.vlms.tower import read_tower
 
     _, encoded = encode(vlm, examples[:2])
     tower = vlm.model.base_model.vision_tower
@@ -172,7 +172,7 @@ def test_cls_attention_equals_the_towers_own_map(vlm, examples):
     finally:
         tower.set_attn_implementation("sdpa")
     torch.testing.assert_close(
-        look(vlm, encoded, "this test").cls_attention(), maps.mean(1)[:, 0, 1:], atol=1e-5, rtol=1e-4
+        read_tower(vlm, encoded, "this test").cls_attention(), maps.mean(1)[:, 0, 1:], atol=1e-5, rtol=1e-4
     )
 
 
@@ -210,7 +210,7 @@ def test_an_answer_is_written_as_the_template_writes_the_models_turn(
 def test_the_grid_is_the_vision_towers_own(size, grid):
     family = tiny.load("qwen2_vl")
     vlm = vlms.wrap(family.model, family.processor)
-    assert vlm.seen(Image.new("RGB", size), "what is in the image ?")[1] == grid
+    assert vlm.visible_area(Image.new("RGB", size), "what is in the image ?")[1] == grid
 
 
 @pytest.mark.parametrize("name", ["internvl", "llava_next"])
@@ -218,7 +218,7 @@ def test_tiles_are_no_grid_over_the_image(name):
     family = tiny.load(name)
     vlm = vlms.wrap(family.model, family.processor, name)
     with pytest.raises(ValueError, match=f"visual tokens of '{name}' are not one grid over the image"):
-        vlm.seen(family.images(1)[0], "what is in the image ?")
+        vlm.visible_area(family.images(1)[0], "what is in the image ?")
 
 
 @pytest.mark.parametrize(("crops", "size"), [(True, (100, 100)), (False, (200, 100))])
@@ -227,6 +227,6 @@ def test_where_the_processor_crops_only_the_middle_is_seen(vlm, monkeypatch, cro
     monkeypatch.setattr(vlm.processor.image_processor, "crop_size", vlm.processor.image_processor.size)
     image = Image.new("RGB", (200, 100), "red")
     image.paste("blue", (0, 0, 50, 100))
-    part, grid = vlm.seen(image, "Is it?")
+    part, grid = vlm.visible_area(image, "Is it?")
     assert (part.size, grid) == (size, (14, 14))
     assert (part.getpixel((0, 0)) == (255, 0, 0)) == crops
