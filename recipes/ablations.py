@@ -1,19 +1,21 @@
-"""Each claim of the paper taken away, one at a time, at equal training compute: what is left of grip without it?
+"""Ablations: remove one part of the method at a time, at equal training compute.
 
     python recipes/compare.py                     first: stage 1, grip and warmup of three seeds are taken from it
     python recipes/ablations.py                   all of it
     python recipes/ablations.py --only "no anchor" --seeds 0
 
-grip itself is group 8, and `no RL` is compare.py's warmup: stage 1 with all the time. A blind scorer has a stage 1 of
-its own, and so has a `narrow` one, of a third of the width. `ordered` draws by importance alone (Plackett-Luce), `sets`
-by the law over sets. `transfer` trains on five tasks and tests on the sixth, for each of the six. `crowded` trains
-nothing: grip and warmup on scenes with more things and smaller shapes than any in training. The frozen VLM was not
-trained on such scenes either, so that there `of full` is the number to read.
+- grip itself has groups of 8. `no RL` is compare.py's warmup: stage 1 with all the time.
+- A blind scorer has a stage 1 of its own. So has `narrow`, a scorer of a third of the width.
+- `ordered` samples by importance alone (Plackett-Luce). `sets` samples from the Gibbs distribution over sets.
+- `transfer` trains on five tasks and tests on the sixth, for each of the six.
+- `crowded` trains nothing. It tests grip and warmup on scenes with more things and smaller shapes than any in training.
+  The frozen VLM was not trained on such scenes either, so `of full` is the number to read there.
 
-Minutes of one core per seed, tests included, estimated from compare.py, whose stage 1 and GRPO take 6 each: 8 for a
-line without a stage 1 of its own, 14 with one and for `no warm-up`, 80 for `transfer` (six such trainings, and six
-times 6000 images to encode), 10 for `crowded`; 204 in all. Like compare.py it goes on where it was stopped, and writes
-what it has whenever a name is done.
+Minutes of one core per seed, tests included: 8 for a line without a stage 1 of its own; 14 for a line with one and for
+`no warm-up`; 80 for `transfer` (six such trainings, and six times 6000 images to encode); 10 for `crowded`; 204 in all.
+These are estimates from compare.py, whose stage 1 and GRPO take 6 each.
+
+A stopped run resumes with the same command. Results are written after every name.
 """
 
 from collections.abc import Sequence
@@ -36,8 +38,9 @@ GRIP = PLAN["grip"].settings
 TASKS = benchmarks.composed()
 OTHERS = {task: ",".join(name for name in TASKS if name != task) for task in TASKS}
 
-# A step costs about as much as 4 + group subsets (docs/log.md: seconds of runs with more epochs, and without an anchor).
-# That sets the steps of other groups. `no warm-up` gets the time of stage 1 too, and only random weights to anchor to.
+# A step costs about as much as 4 + group subsets (docs/log.md has the seconds of runs with more epochs, and without an
+# anchor). That sets the steps for other group sizes. `no warm-up` gets the time of stage 1 too. It has no
+# anchor, because its start has random weights.
 ABLATIONS = {
     "no warm-up": grip("", steps=365, anchor=0.0),
     "sets": grip(step=gibbs_step, **GRIP),
@@ -67,15 +70,21 @@ BUDGETS = ("0.01", "0.02", "0.05", "0.1")
 @dataclass(frozen=True)
 class Ablations:
     only: tuple[str, ...] = NAMES
+    """Names of the ablations to run."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds."""
     vlm: str = "tiny-llava"
+    """A shipped VLM or a checkpoint folder."""
     compared: Path = Path("runs/compare")
-    """runs of recipes/compare.py"""
+    """Folder with the runs of recipes/compare.py."""
     runs: Path = Path("runs/ablations")
+    """Folder for the runs of this recipe."""
     out: Path = Path("results")
+    """Folder for ablations.md and ablations/rows."""
     examples: int = 6000
+    """Training examples."""
     limit: int = 300
-    """test items per benchmark"""
+    """Test items per benchmark."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.only if name not in NAMES]
@@ -85,7 +94,7 @@ class Ablations:
 
 @dataclass
 class Ablated(Field):
-    """Trains what compare.py does not; the rest is its `base`."""
+    """Trains what compare.py does not train. `base` gives the scorers that it does."""
 
     base: Field | None = None
 
@@ -96,7 +105,7 @@ class Ablated(Field):
 
 
 def references(field: Field, seeds: Sequence[int], names: Sequence[str] = ()) -> list[Row]:
-    """Rows of what all ablations are held against."""
+    """Rows of the methods that all ablations are compared with."""
     rows = field.test({name: pruners.load(name) for name in UNTRAINED}, 0, BUDGETS, names)
     for seed in seeds:
         scorers = {name: field.scorer(name, seed) for name in ("grip", "warmup")}
@@ -106,7 +115,7 @@ def references(field: Field, seeds: Sequence[int], names: Sequence[str] = ()) ->
 
 
 def transfer(ours: Field, seeds: Sequence[int]) -> list[Row]:
-    """Every task by the scorer that has not seen it; a seed's six together count as one training."""
+    """Rows of every task, by the scorer that was not trained on it. The six scorers of a seed count as one training."""
     rows: list[Row] = []
     for task in TASKS:
         for seed in seeds:
@@ -120,7 +129,7 @@ def trained(ours: Field, name: str, seed: int) -> Pruner:
 
 
 def write(rows: list[Row], crowded: list[Row], trained: dict[str, dict[str, Any]], out: Path) -> None:
-    """All rows, and three tables: the test items, the crowded ones, and what the trainings took."""
+    """Write all rows, and three tables: the test items, the crowded test items, and the cost of the trainings."""
     write_folder(out / "rows", rows + crowded)
     text = f"# Test items\n\n{report.table(rows, timed=False)}"
     if crowded:

@@ -1,10 +1,10 @@
-"""Ours and every trained rival, from nothing, at equal training compute; then all pruners on the locked test split.
+"""Train our method and every trained rival at equal compute, then test all pruners on the locked test split.
 
     python recipes/compare.py                three seeds; --seeds 0 for one
 
-Every training and every row is kept: started again, it goes on where it was stopped. The hardware stands in
-results/README.md. Equal compute: the steps in PLAN take every method about the same seconds on two cores; those it
-really took are written to OUT/training.json.
+Every training and every row is kept, so a stopped run resumes with the same command. results/README.md names the
+hardware. Equal compute: with the steps in PLAN, every method takes about the same seconds on two cores. The measured
+seconds are written to OUT/training.json.
 """
 
 import json
@@ -40,12 +40,12 @@ class Training:
     """How one scorer is trained."""
 
     start: str
-    """the training whose scorer it starts from; empty for a new scorer"""
+    """The training whose scorer it starts from; empty for a new scorer."""
     train: Callable[..., Scorer]
     """(vlm, scorer, bank, dev score, config) -> scorer"""
     config: type[RunConfig]
     settings: dict[str, Any]
-    """of the config; `width` and `blind_to` are settings of a new scorer"""
+    """Settings of the config. `width` and `blind_to` are settings of a new scorer."""
 
 
 def stage1(**settings: Any) -> Training:
@@ -61,13 +61,13 @@ def rival(name: str, start: str = "stage1", **settings: Any) -> Training:
 
 
 STAGE1 = {"steps": 750, "looked": 4800, "attention_share": 0.98}
-# A method, together with what it starts from, costs what the others do.
+# The trainings of each method, including those it starts from. Each method costs about the same in total.
 PLAN = {
     "stage1": stage1(**STAGE1),
     "grip": grip(steps=200),
     "grip_like": rival("grip_like", steps=215),
     "warmup": stage1(**{**STAGE1, "steps": 1700}),
-    # Learning rates by the dev items of seed 0 (docs/log.md).
+    # The learning rates were chosen on the dev items of seed 0 (docs/log.md).
     "soft_topk": rival("soft_topk", steps=180, rate=1e-4),
     "st_gumbel": rival("st_gumbel", steps=200, rate=3e-4),
     "dynamicvit": rival("dynamicvit", steps=200, rate=3e-4),
@@ -76,7 +76,7 @@ PLAN = {
     "tprl_start": Training("", tprl.train_start, tprl.StartConfig, {"steps": 1000, "looked": 4800}),
     "tprl": rival("tprl", "tprl_start", steps=165),
 }
-# What the one scorer for all budgets, trained with labels, is held against.
+# grip is one scorer for all budgets, trained with labels. Each variant changes one of the two.
 VARIANTS = {
     **{f"grip only {budget}": grip(steps=200, budget=budget) for budget in ("0.02", "0.05", "0.1")},
     "label-free stage1": stage1(**STAGE1, label_free=True),
@@ -87,25 +87,30 @@ UNTRAINED = (
     *("vispruner", "holov", "scope", "prumerge", "prumerge_plus", "ptp", "divprune", "cdpruner", "dart", "tome"),
     *("pumer", "svd_prune", "vscan"),
 )
-# In four layers these let every token pass the first one, so that half is the only budget they can meet.
+# In a model of four layers, these methods let every token pass the first layer. Of BUDGETS, they can only meet half.
 INSIDE = ("fastv", "pyramiddrop", "sparsevlm")
 BUDGETS = ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5")
-SHAPE = ("blind_to", "width")  # settings of the scorer itself; the others are its training's
+SHAPE = ("blind_to", "width")  # settings of the scorer itself; the others are settings of its training
 
 
 @dataclass(frozen=True)
 class Compare:
     seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds."""
     variant_seeds: tuple[int, ...] = (0,)
-    """training seeds of single-budget and label-free scorers"""
+    """Training seeds of the single-budget and label-free scorers."""
     methods: tuple[str, ...] = tuple(name for name in PLAN if name in pruners.names())
-    """trained methods"""
+    """Trained methods to compare."""
     vlm: str = "tiny-llava"
+    """A shipped VLM or a checkpoint folder."""
     runs: Path = Path("runs/compare")
+    """Folder for the training runs and their rows."""
     out: Path = Path("results")
+    """Folder for compare/, variants/ and training.json."""
     examples: int = 6000
+    """Training examples."""
     limit: int = 300
-    """test items per benchmark"""
+    """Test items per benchmark."""
 
 
 @dataclass
@@ -115,7 +120,7 @@ class Field:
     compare: Compare
     vlm: FrozenVLM
     banks: Callable[[str, bool], tuple[Bank, DevSet]]
-    """data, label-free or not -> training and dev examples, encoded once for all runs"""
+    """(data, label_free) -> training and dev examples, encoded once for all runs."""
     plan: dict[str, Training] = field(default_factory=lambda: PLAN | VARIANTS)
     trained: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -123,7 +128,7 @@ class Field:
         return self.compare.runs / f"{name.replace(' ', '_')}-{seed}"
 
     def scorer(self, name: str, seed: int) -> Path:
-        """The folder of a trained scorer; trains what is missing."""
+        """The folder of a trained scorer. Trains it, and what it starts from, if it is missing."""
         plan, out = self.plan[name], self.folder(name, seed)
         settings = plan.settings
         before = self.scorer(plan.start, seed) if plan.start else None
@@ -143,7 +148,7 @@ class Field:
     def test(
         self, methods: dict[str, Pruner], seed: int, budgets: tuple[str, ...], names: Sequence[str] = ()
     ) -> list[Row]:
-        """Their rows on the locked test split, of the composed six if no benchmarks are named."""
+        """Rows on the locked test split of the named benchmarks, by default of the six composed ones."""
         parsed = [Budget.parse(budget) for budget in budgets]
         items = [open_items(name) for name in names or benchmarks.composed()]
         rows = self.compare.runs / "rows.jsonl"
@@ -151,7 +156,7 @@ class Field:
 
 
 def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Bank, DevSet]]:
-    """What `Field.banks` is; remembers two."""
+    """The function for `Field.banks`. It keeps the last two results in memory."""
 
     @lru_cache(maxsize=2)
     def encoded(data: str, label_free: bool) -> tuple[Bank, DevSet]:
@@ -161,8 +166,11 @@ def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Ban
 
 
 def write(rows: list[Row], out: Path) -> None:
-    """Rows in the folder `out`/rows, and the report on them in `out`. The rows' clocks, read beside other work,
-    are left out of it (recipes/speed.py measures time)."""
+    """Write the rows to `out`/rows and a report on them to `out`.
+
+    The report leaves out the rows' seconds, because they were measured beside other work. recipes/speed.py measures
+    time.
+    """
     written = write_folder(out / "rows", rows)
     for stale in set((out / "rows").iterdir()) - set(written):
         stale.unlink()

@@ -1,4 +1,4 @@
-"""What the scorer costs beside the VLM it serves: measured on tiny-llava, computed at LLaVA-1.5-7B's shape.
+"""Count the scorer's FLOPs beside the VLM's: on tiny-llava, and at LLaVA-1.5-7B's shape without its weights.
 
 python recipes/cost.py        writes results/cost.json
 """
@@ -22,12 +22,12 @@ from grip_vlm.scorer import Scorer, ScorerConfig
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs of one question about one image; a multiplication and an addition are two."""
+    """FLOPs of one question about one image. A multiplication and an addition count as two."""
 
     vision: int
-    """tower and projector"""
+    """Vision tower and projector."""
     language: int
-    """prefill of all visual tokens and the question"""
+    """Prefill of all visual tokens and the question."""
     scorer: int
 
     @property
@@ -36,7 +36,7 @@ class Cost:
 
     @property
     def scorer_share(self) -> float:
-        """Of the full forward."""
+        """Share of the full forward."""
         return self.scorer / self.full
 
     @property
@@ -62,14 +62,15 @@ def llava_7b() -> LlavaForConditionalGeneration:
 def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
     """The cost of a LLaVA with one image and a question of `words` tokens.
 
-    The model's attention should be `eager`, whose products the counter knows; model and scorer may be on `meta`.
+    The model's attention should be `eager`, because the counter knows its matrix products. Model and scorer may be on
+    the `meta` device.
     """
     device, vision = model.device, model.config.vision_config
     pixels = torch.zeros(1, 3, vision.image_size, vision.image_size, device=device, dtype=model.dtype)
     n = (vision.image_size // vision.patch_size) ** 2
     dim = model.config.get_text_config().hidden_size
     embeddings = torch.zeros(1, n + words, dim, device=device, dtype=model.dtype)
-    # A ready mask, since making one looks at values, and meta tensors have none.
+    # We pass a finished mask, because transformers reads values to make one, and meta tensors have no values.
     mask = torch.zeros(1, 1, n + words, n + words, device=device, dtype=model.dtype)
     positions = torch.arange(n + words, device=device)[None]
     state = State(
@@ -83,7 +84,7 @@ def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
     k = torch.ones(1, dtype=torch.long, device=device)
 
     def chosen() -> Tensor:
-        """What `sequential.greedy` multiplies, which a tensor on `meta` cannot go through."""
+        """The matrix products of `policy.greedy`, which itself cannot run on the `meta` device."""
         keys: Tensor = scorer(state, k).keys
         return keys @ keys.mT
 

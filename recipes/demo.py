@@ -1,8 +1,8 @@
-"""The main job in a few minutes on two cores: held-out questions answered from 100 % down to 2 % of the visual tokens.
+"""Answer held-out questions from 100 % down to 2 % of the visual tokens, in a few minutes on two cores.
 
     make demo        (or: python recipes/demo.py --out demo)
 
-Prints the table of accuracy and time, draws the frontier and a sheet of images with the tokens kept for their question.
+Prints a table of accuracy and time. Draws the frontier, and a sheet of images with the tokens kept for their question.
 """
 
 from dataclasses import dataclass
@@ -31,14 +31,17 @@ GREEN, RED, GREY = "#1e8449", "#c0392b", "#555555"
 @dataclass(frozen=True)
 class Demo:
     out: Path = Path("demo")
+    """Folder for the rows, the table and the pictures."""
     vlm: str = "tiny-llava"
+    """A shipped VLM with a shipped scorer."""
     items: int = 25
-    """held-out questions per benchmark"""
+    """Held-out questions per benchmark."""
     split: str = "test"
+    """Split that the questions come from."""
 
 
 def cells(vlm: FrozenVLM, item: Example) -> list[Image.Image]:
-    """The image with its question, then what `grip` keeps of it at each budget and how the VLM then answers."""
+    """The image with its question; then, for each budget, the tokens that `grip` keeps and the VLM's answer."""
     grip = pruners.load("grip", scorer=vlm.name)
     full = vlm.answer(item.image, item.question)
     picture = item.image.resize((224, 224), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Run the contract of every VLM family and write down which parts each one passes: results/families.md, README.
+"""Run the contract tests of every VLM family, and write the table of results to results/families.md and README.md.
 
 python recipes/families.py
 """
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from grip_vlm.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
-# What a column stands for: parts of the names of the tests that must all pass.
+# Column -> parts of test names. A family passes a column if all tests with such a name pass.
 COLUMNS = {
     "keep-all bit-identical": ("keeping_all",),
     "really shorter": ("decoder_layers_and_cache",),
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def outcomes(xml: Path) -> dict[str, dict[str, list[str]]]:
-    """Family -> test -> "passed", "skipped" or "failed" for each of its cases."""
+    """Family -> test -> `passed`, `skipped` or `failed` for each case of the test."""
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     families = {path.stem for path in (ROOT / "tests/tiny").glob("[!_]*.py")}
     for case in ElementTree.parse(xml).iter("testcase"):
@@ -44,7 +44,7 @@ def outcomes(xml: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def cell(tests: dict[str, list[str]], parts: tuple[str, ...]) -> str:
-    """yes, no, yes with exceptions, or - where no test applies."""
+    """`yes`, `NO`, `yes*` if some cases are skipped, or `-` if no test applies."""
     states = [state for name, all_ in tests.items() if any(part in name for part in parts) for state in all_]
     if not states or set(states) == {"skipped"}:
         return "-"

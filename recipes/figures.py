@@ -1,4 +1,4 @@
-"""Draw the figures of the documents again and write their tables, from the rows in results/ (`make figures`)."""
+"""Draw the documents' figures and write their tables again, from the rows in results/ (`make figures`)."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The project's scenes as a local task of lmms-eval: `lmms-eval --include_path FOLDER --tasks scenes`."""
+"""Write the project's scenes as a local lmms-eval task: `lmms-eval --include_path FOLDER --tasks scenes`."""
 
 import argparse
 import textwrap
@@ -10,7 +10,7 @@ from grip_vlm.benchmarks.data import load_examples
 
 
 def write_task(folder: Path, items: int) -> None:
-    """Write scenes.yaml and the folder scenes: `items` questions of the six benchmarks in turn."""
+    """Write scenes.yaml and the folder scenes, with `items` questions of the six benchmarks in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         {"item": one.item, "image": one.image, "question": one.question, "answer": one.answers[0]}

@@ -1,9 +1,13 @@
-"""How much of the answer a scorer alone knows: a linear probe on its hidden state, its scores and the mask it keeps.
+"""How much of the answer the scorer alone knows: linear probes on its hidden state, its scores and its mask.
 
-The language model has no part in it. Controls are the most frequent answer and a scorer of random weights, whose
-hidden state holds what the frozen tower's features say linearly. A scorer that merely keeps the right tokens has the
-answer too, in their features: only what its hidden state gives beyond `kept` did it work out itself. The mask is the
-one thing of a scorer that reaches the VLM.
+The language model takes no part. There are three controls:
+
+- the most frequent answer;
+- a scorer of random weights, whose hidden state holds what the frozen tower's features say linearly;
+- `kept`, a probe on the VLM's own features of the kept tokens. A scorer that merely keeps the right tokens has the
+  answer in those features. It worked out itself only what its hidden state gives beyond `kept`.
+
+The mask is the only output of a scorer that reaches the VLM.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,12 +33,12 @@ Features = dict[str, NDArray[np.float32]]
 
 @torch.no_grad()
 def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
-    """What a scorer says about each sample.
+    """The scorer's features for the probes, for each sample.
 
     Returns:
-        hidden: (B, 2d) its last hidden state, averaged over all tokens and over those it keeps.
-        scores: (B, 2N) a score per place less their mean, then the same from best to worst.
-        kept: (B, D) the VLM's own features, averaged over the tokens kept.
+        hidden: (B, 2d) the last hidden state, averaged over all tokens and over the kept tokens.
+        scores: (B, 2N) the score of each position minus the mean score, then the same values in descending order.
+        kept: (B, D) the VLM's own features, averaged over the kept tokens.
         mask: (B, N) 1 where a token is kept.
     """
     held: list[Tensor] = []
@@ -62,7 +66,7 @@ def outputs(scorer: Scorer, state: State, k: Tensor) -> dict[str, Tensor]:
 def features(
     vlm: FrozenVLM, scorers: Mapping[str, Scorer], examples: Sequence[Example], budget: Budget, size: int = 100
 ) -> dict[str, Features]:
-    """Scorer -> what it says about every example; the vision tower runs once for all scorers."""
+    """Scorer -> its `outputs` for every example. The vision tower runs once for all scorers."""
     parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in scorers}
     for start in range(0, len(examples), size):
         part = examples[start : start + size]
@@ -77,32 +81,34 @@ def features(
 
 
 def accuracy(train: NDArray[np.float32], told: Sequence[str], test: NDArray[np.float32], truth: Sequence[str]) -> float:
-    """Share of test answers that a logistic regression on the train rows gets right; its strength is chosen on the last
-    quarter of them."""
+    """Share of test answers that a logistic regression fitted on the train rows gets right.
+
+    Its regularisation is chosen on the last quarter of the train rows.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     def fitted(strength: float, upto: int):  # type: ignore[no-untyped-def]
-        # Places that are never kept have no spread: the scaler leaves them as they are.
+        # Positions that are never kept have zero variance. The scaler leaves them as they are.
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300))
         return model.fit(train[:upto], list(told[:upto]))
 
     split = len(told) * 3 // 4
     held = [fitted(strength, split).score(train[split:], list(told[split:])) for strength in STRENGTHS]
-    best = STRENGTHS[int(np.argmax(held))]  # of equals the least flexible
+    best = STRENGTHS[int(np.argmax(held))]  # the most regularised one of equals
     return float(fitted(best, len(told)).score(test, list(truth)))
 
 
 def majority(told: Sequence[str], truth: Sequence[str]) -> float:
-    """Share of test answers that are the most frequent train answer."""
+    """Share of test answers that equal the most frequent train answer."""
     return float(np.mean([answer == max(sorted(set(told)), key=list(told).count) for answer in truth]))
 
 
 def probe_task(
     vlm: FrozenVLM, pruners: Mapping[str, Scored], task: str, budget: Budget, train: int, test: int
 ) -> dict[str, float]:
-    """Accuracy of every probe on the test items of a task: "majority", and "SCORER KIND" for each kind of `outputs`."""
+    """Accuracy of every probe on a task's test items: `majority`, and `SCORER KIND` for each kind of `outputs`."""
     torch.manual_seed(0)
     scorers = {RANDOM: Scorer(ScorerConfig(dim=vlm.dim)).eval().to(vlm.device)}
     scorers |= {name: checkpoint.load(pruner.folder, vlm).to(vlm.device) for name, pruner in pruners.items()}

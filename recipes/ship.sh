@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# From a trained tiny-llava to what the package ships: copy the VLM, train its scorer, draw the README's pictures.
+# Make what the package ships from a trained tiny-llava: copy the VLM, train its scorer, draw the demo's pictures.
 #
 #   bash recipes/ship.sh runs/tiny_llava
 #
-# The scorer is `grip` of recipes/compare.py, seed 0: about fifteen minutes of training, and two for the pictures.
-# Resumable, as every command in it is.
+# The scorer is `grip` of recipes/compare.py, seed 0. Training takes about fifteen minutes, the pictures two.
+# A stopped run resumes with the same command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -16,7 +16,7 @@ grip-vlm warmup --steps 750 --looked 4800 --attention-share 0.98 --out "$RUNS/st
 grip-vlm train --steps 200 --init "$RUNS/stage1-0" --out "$RUNS/grip-0"
 rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip-0" "$ASSETS/scorer"
 python recipes/cost.py
-rm -rf "$RUNS/demo" # its rows are those of the VLM and scorer before
+rm -rf "$RUNS/demo" # its rows belong to the previous VLM and scorer
 python recipes/demo.py --out "$RUNS/demo" --items 40
 cp "$RUNS"/demo/{frontier.png,sheet.png,table.md} results/
 cp "$RUNS/demo/rows.jsonl" results/demo-rows.jsonl

@@ -1,9 +1,9 @@
-"""Speed-up at equal accuracy, end to end, measured side by side in one run.
+"""Time at equal accuracy, end to end, with all methods measured side by side in one run.
 
     python recipes/speed.py --rows results/compare/rows --scorers runs/compare --out results/speed.md
 
-For accuracies of 95 % and 98 % of full and batches of 1 and 16: the seconds in which each method reaches them, and how
-many times slower than grip that is.
+The accuracies are 95 % and 98 % of full, the batches 1 and 16. The table has the milliseconds in which each method
+reaches an accuracy, as a multiple of grip's too.
 """
 
 import math
@@ -25,12 +25,15 @@ from grip_vlm.report.measured import Point
 @dataclass(frozen=True)
 class Speed:
     rows: tuple[Path, ...]
-    """rows of `evaluate`, for the accuracies"""
+    """Files or folders with rows of `evaluate`. The accuracies are read from them."""
     out: Path = Path("results/speed.md")
+    """File for the table."""
     vlm: str = "tiny-llava"
+    """A shipped VLM or a checkpoint folder."""
     scorers: Path = Path("runs/compare")
-    """folder with a scorer per trained method, named METHOD-0"""
+    """Folder with one scorer per trained method, named METHOD-0."""
     rounds: int = 30
+    """Interleaved rounds; the median counts."""
 
 
 SHARES = (0.95, 0.98)  # of the accuracy of the full model
@@ -44,7 +47,7 @@ def main(speed: Speed) -> None:
     for point in points:
         curves[point.pruner].append(point)
     timed = {name: around(curve, full) for name, curve in curves.items()}
-    # Trained methods have the very same network: those that choose alike do the same work and share one clock.
+    # Trained methods have the same network. Those that choose in the same way do the same work and share one clock.
     clock = {name: name for name in curves} | {name: "grip" for name in curves if in_turn(speed.scorers / f"{name}-0")}
     wanted = sorted({(clock[point.pruner], point.budget) for curve in timed.values() for point in curve})
     ready = {name: load(name, speed) for name, _ in wanted}
@@ -72,12 +75,12 @@ def main(speed: Speed) -> None:
 
 
 def in_turn(scorer: Path) -> bool:
-    """Whether there is a scorer in this folder, and it chooses one token after another."""
+    """Whether this folder has a scorer that chooses one token after another."""
     return scorer.is_dir() and not checkpoint.read_notes(scorer)["scorer"]["one_pass"]
 
 
 def around(curve: list[Point], full: float) -> list[Point]:
-    """The points of one method, sorted by tokens, between which it reaches the accuracies; none if it never does."""
+    """The points of one method between which it reaches the accuracies, sorted by tokens; none if it never does."""
     low, high = (share * full for share in SHARES)
     reached = [i for i, point in enumerate(curve) if point.accuracy >= low]
     if not reached:
@@ -87,7 +90,7 @@ def around(curve: list[Point], full: float) -> list[Point]:
 
 
 def load(name: str, speed: Speed) -> Pruner:
-    """The trained scorer of a method, else the shipped one for grip."""
+    """The pruner with its trained scorer; grip falls back to the shipped scorer."""
     trained = speed.scorers / f"{name}-0"
     return pruners.load(name, scorer=str(trained) if trained.is_dir() else (speed.vlm if name == "grip" else None))
 

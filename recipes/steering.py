@@ -1,13 +1,16 @@
-"""Selection or steering? Whether a scorer keeps what the question needs, or tokens that push the VLM to an answer.
+"""Selection or steering? Does a scorer keep what the question needs, or tokens that push the VLM to an answer?
 
     python recipes/steering.py                       one seed, 100 test items per task; --seeds 0 1 2 for three
     python recipes/steering.py --second runs/second_llava/checkpoint   also asks a second VLM (recipes/tiny_llava)
 
-A scorer trained by reward could learn the answer itself. (a) Subsets chosen for one VLM, answered by another: steering
-fools one model only. (b) Evidence, the patches of the things a question is about: selection keeps it and fails without.
-(c) Positions chosen on one image, features of the next: positions that say the answer are right all the same.
-(d) `probe.py`: how much of the answer a linear probe reads off the scorer. Every batch of answers and every task of
-the probe is kept: started again, it goes on.
+A scorer trained by reward could learn the answer itself. Four tests:
+
+(a) Another VLM answers from the subsets chosen for one VLM. Steering fools only the VLM it was trained on.
+(b) Evidence is the patches of the things a question is about. Selection keeps it, and fails without it.
+(c) The positions chosen on one image are kept on the next image. If positions encode the answer, it stays right.
+(d) `probe.py` measures how much of the answer a linear probe reads from the scorer.
+
+Every batch of answers and every task of the probe is kept, so a stopped run resumes with the same command.
 """
 
 import hashlib
@@ -38,30 +41,38 @@ from steering_report import report
 @dataclass(frozen=True)
 class Steering:
     second: str | None = None
-    """folder of a VLM trained from another seed, with the same grid of visual tokens"""
+    """Folder of a VLM trained from another seed, with the same grid of visual tokens."""
     seeds: tuple[int, ...] = (0,)
-    """training seeds of scorers, and of random choice"""
+    """Training seeds of the scorers, and seeds of `random`."""
     scorers: Path = Path("runs/compare")
-    """folder with a scorer per trained method and seed, named METHOD-SEED; what is no pruner's name is one of grip's"""
+    """Folder with one scorer per trained method and seed, named METHOD-SEED. A name of no pruner runs as `grip`."""
     trained: tuple[str, ...] = ("grip", "warmup", "st_gumbel")
+    """Trained methods."""
     untrained: tuple[str, ...] = ("random", "divprune")
+    """Untrained methods."""
     vlm: str = "tiny-llava"
+    """A shipped VLM or a checkpoint folder."""
     budgets: tuple[str, ...] = ("0.02", "0.05", "0.1")
+    """Budgets of the tests (a) to (c)."""
     limit: int = 100
-    """test items per task"""
+    """Test items per task."""
     batch: int = 50
+    """Items per batch."""
     probe_examples: int = 600
-    """training examples of the probe per task"""
+    """Training examples of the probe per task."""
     probe_limit: int = 300
-    """test items of the probe per task"""
+    """Test items of the probe per task."""
     probe_budget: str = "0.05"
+    """Budget of the probe."""
     runs: Path = Path("runs/steering")
+    """Folder for the answers and probes that are kept."""
     out: Path = Path("results")
+    """Folder for steering.md and steering.json."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One item answered from one subset, and from the same positions elsewhere; 1.0 is right."""
+    """One item, answered from one subset and from the same positions of another image. 1.0 is right."""
 
     task: str
     item: str
@@ -71,25 +82,25 @@ class Record:
     kept: int
     tokens: int
     evidence: int
-    """patches of the things the question is about; 0 where the thing asked about is not there"""
+    """Patches of the things the question is about; 0 if the thing asked about is not there."""
     seen: int
-    """of them kept"""
+    """How many of these patches are kept."""
     touched: bool
-    """whether every thing the question is about has a token kept"""
+    """Whether every thing the question is about has a kept token."""
     said: str
     right: float
     moved: float
-    """with the features of the next image at these positions"""
+    """`right` with the features of the next image at these positions."""
     chosen_there: float
-    """with the tokens that the pruner chooses in the next image"""
+    """`right` with the tokens that the pruner chooses in the next image."""
     second_said: str | None = None
     second_right: float | None = None
 
 
 def evidence(kept: Sequence[int], about: Sequence[Item]) -> tuple[int, int, bool]:
-    """Patches of the things a question is about, how many of them are kept, whether each thing has one.
+    """Patches of the things a question is about, how many of them are kept, and whether every thing has a kept one.
 
-    Arrows and frames are not counted; where nothing is asked about, every thing counts as touched.
+    Arrows and frames are not counted. If the question is about nothing in the image, every thing counts as touched.
     """
     mine, patches = set(kept), {patch for item in about for patch in item.patches}
     return len(patches), len(patches & mine), all(mine & set(item.patches) for item in about)
@@ -107,9 +118,9 @@ def measure(
     """Every (seed, name, pruner) at every budget on these items of a task.
 
     Raises:
-        ValueError: a VLM whose visual tokens are not the patches that scenes are composed on.
+        ValueError: the VLM's visual tokens are not the patches that scenes are composed on.
     """
-    # One item more than asked: the next image of the last one.
+    # One item more than asked for, because the last item needs a next image.
     found = [benchmarks.composed_item(task, split, i) for i in range(indices.start, indices.stop + 1)]
     images, asked = [scene.image for scene, _ in found], [question for _, question in found[:-1]]
     texts = [question.text for question in asked]
@@ -149,7 +160,7 @@ def measure(
 
 
 def encode(vlm: FrozenVLM, images: Sequence[Any], texts: Sequence[str]) -> Encoded:
-    """A batch after the vision tower; raises ValueError as `measure` says."""
+    """A batch after the vision tower. Raises ValueError as `measure` does."""
     encoded = vlm.encode(vlm.inputs(images, texts))
     counts = encoded.state.counts
     if not bool((counts == GRID**2).all()):
@@ -158,14 +169,14 @@ def encode(vlm: FrozenVLM, images: Sequence[Any], texts: Sequence[str]) -> Encod
 
 
 def once(path: Path, make: Callable[[], Any]) -> Any:
-    """What the JSON in `path` says; made and written if it is not there yet."""
+    """The content of the JSON file `path`, which is made first if it does not exist."""
     if not path.is_file():
         write_text(path, json.dumps(make()) + "\n")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_methods(steering: Steering) -> list[tuple[int, str, Pruner]]:
-    """(seed, name, pruner), `full` and `blind` among them; what does not depend on the seed comes once."""
+    """(seed, name, pruner), including `full` and `blind`. A method that does not depend on the seed comes once."""
     methods = []
     for seed in steering.seeds:
         for name in ("full", "blind", *steering.untrained, *steering.trained):
@@ -188,7 +199,7 @@ def main(steering: Steering) -> None:
         "checkpoints": {f"{name}-{seed}": pruner.checkpoint for seed, name, pruner in methods if pruner.checkpoint},
         "fingerprints": [model.fingerprint() for model in (vlm, second) if model is not None],
     }
-    # Another scorer or VLM is another folder, so that nothing old is taken for new.
+    # Each scorer and VLM has a folder of its own, so that no old answer is taken for a new one.
     folder = steering.runs / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     records: list[Record] = []
     for task in benchmarks.composed():

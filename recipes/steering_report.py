@@ -1,4 +1,7 @@
-"""Records of `steering.py` -> its tables and numbers; accuracies in %, each item being its mean over training seeds."""
+"""Turn the records of `steering.py` into tables and numbers.
+
+Accuracies are in %. The value of an item is its mean over training seeds.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +17,7 @@ Groups = dict[tuple[str, str], list[Any]]
 
 
 def grouped(records: Iterable[Any]) -> Groups:
-    """(budget, pruner) -> its records; budgets in the order they came."""
+    """(budget, pruner) -> its records, by ascending budget."""
     groups: Groups = defaultdict(list)
     for record in records:
         groups[record.budget, record.pruner].append(record)
@@ -30,11 +33,12 @@ def per_item(records: Iterable[Any], value: Callable[[Any], float]) -> PerItem:
 
 
 def gain(plus: Sequence[PerItem], minus: Sequence[PerItem]) -> list[float]:
-    """Mean of the sum of `plus` less the sum of `minus` over the items they share, with its interval of 95 % over
-    resampled items, all three in %.
+    """Mean over the shared items of the sum of `plus` minus the sum of `minus`, with its 95 % bootstrap interval.
+
+    Items are resampled. All three numbers are in %.
 
     Raises:
-        ValueError: there is no such item.
+        ValueError: the parts share no item.
     """
     shared = sorted(set.intersection(*(set(part) for part in (*plus, *minus))))
     if not shared:
@@ -45,12 +49,12 @@ def gain(plus: Sequence[PerItem], minus: Sequence[PerItem]) -> list[float]:
 
 
 def percent(values: Sequence[float]) -> float | None:
-    """Mean in %, None of nothing."""
+    """Mean in %; None if there are no values."""
     return round(100 * mean(values), 1) if values else None
 
 
 def answered(groups: Groups) -> list[dict[str, Any]]:
-    """(a): the VLM that subsets are chosen for, and the second one, given the same subsets."""
+    """(a): accuracy of the VLM that subsets are chosen for, and of the second VLM on the same subsets."""
     full = groups["1.0", "full"]
     right, heard = per_item(full, lambda r: r.right), per_item(full, lambda r: r.second_right or 0.0)
     rows = []
@@ -68,7 +72,7 @@ def answered(groups: Groups) -> list[dict[str, Any]]:
 
 
 def looked(groups: Groups) -> list[dict[str, Any]]:
-    """(b): how much of the evidence is kept, and how often answers are right with, with part of, and without it."""
+    """(b): the share of the evidence that is kept, and accuracy with all, with part and with none of it."""
     blind = per_item(groups["0", "blind"], lambda r: r.right)
     rows = []
     for (budget, pruner), records in groups.items():
@@ -98,7 +102,7 @@ def looked(groups: Groups) -> list[dict[str, Any]]:
 
 
 def moved(groups: Groups) -> list[dict[str, Any]]:
-    """(c): the same positions on the next image, against no image, all of the next one, and a subset chosen in it."""
+    """(c): the same positions on the next image, against no image, all of the next image, and a subset chosen in it."""
     blind = per_item(groups["0", "blind"], lambda r: r.right)
     other = per_item(groups["1.0", "full"], lambda r: r.moved)
     rows = []
@@ -124,12 +128,12 @@ CONTROLS = ("over blind", "over the other in full", "over chosen there")
 
 
 def exceeds(row: Mapping[str, Any]) -> bool:
-    """Whether a row of `moved` is above all its controls with intervals that exclude zero: positions alone answer."""
+    """Whether a row of `moved` is above all controls, with intervals that exclude zero: positions alone answer."""
     return all(row[control][1] > 0 for control in CONTROLS)
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Lines of a markdown table; `columns` maps keys of the rows to headings."""
+    """Lines of a Markdown table. `columns` maps keys of the rows to headings."""
 
     def cell(value: Any) -> str:
         if isinstance(value, (list, tuple)):
@@ -141,7 +145,7 @@ def table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> list
 
 
 def probe_rows(probed: Mapping[str, Mapping[str, float]], records: Sequence[Any]) -> list[dict[str, Any]]:
-    """(d): one row per task and scorer, what the VLM says beside it."""
+    """(d): one row per task and scorer, with the VLM's own accuracy beside it."""
     rows = []
     for task, found in probed.items():
         for scorer in dict.fromkeys(name.rpartition(" ")[0] for name in found if name != "majority"):
@@ -156,7 +160,7 @@ def probe_rows(probed: Mapping[str, Mapping[str, float]], records: Sequence[Any]
 def report(
     records: Sequence[Any], probed: Mapping[str, Mapping[str, float]], probe_budget: str
 ) -> tuple[str, dict[str, Any]]:
-    """The text of steering.md and the numbers of steering.json: each part over all tasks and, there, by task too."""
+    """The text of steering.md and the numbers of steering.json: over all tasks, and in the JSON by task too."""
     tasks = {"all": list(records)}
     for record in records:
         tasks.setdefault(record.task, []).append(record)

@@ -1,10 +1,10 @@
-"""grip with rewards averaged over two frozen VLMs, against steering: tokens that push one VLM alone do not pay.
+"""Train grip with rewards averaged over two frozen VLMs, so that tokens which push one VLM alone earn less.
 
     python recipes/two_vlms.py --second runs/second_llava/checkpoint      recipes/tiny_llava/README.md trains one
     python recipes/steering.py --second runs/second_llava/checkpoint --trained grip two_vlms warmup
 
-From stage 1 of compare.py and with grip's settings, so that the second VLM's forwards come on top of grip's time: about
-two thirds more. Writes OUT/two_vlms-SEED; started again, it goes on where it was stopped.
+It starts from stage 1 of compare.py and has grip's settings. The second VLM's forwards come on top of grip's time:
+about two thirds more. Scorers go to RUNS/two_vlms-SEED. A stopped run resumes with the same command.
 """
 
 from dataclasses import dataclass
@@ -23,16 +23,19 @@ from grip_vlm.training.settings import GRPOConfig
 @dataclass(frozen=True)
 class TwoVLMs:
     second: str
-    """a VLM with the same grid of visual tokens, trained from another seed"""
+    """A VLM with the same grid of visual tokens, trained from another seed."""
     seeds: tuple[int, ...] = (0,)
+    """Training seeds."""
     vlm: str = "tiny-llava"
+    """A shipped VLM or a checkpoint folder."""
     runs: Path = Path("runs/compare")
-    """runs of recipes/compare.py, and where these go"""
+    """Folder with the runs of recipes/compare.py, and for the runs of this recipe."""
     examples: int = 6000
+    """Training examples."""
 
 
 def trained(field: Field, theirs: Bank, seed: int) -> Path:
-    """The scorer's folder; `theirs` are the training examples as the second VLM sees them."""
+    """Train the scorer and return its folder. `theirs` are the training examples as encoded by the second VLM."""
     out, settings = field.compare.runs / f"two_vlms-{seed}", field.plan["grip"].settings
     begun = checkpoint.load(field.scorer("stage1", seed), field.vlm)
     config = GRPOConfig(out=out, seed=seed, examples=field.compare.examples, **settings)

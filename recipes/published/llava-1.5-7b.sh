@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LLaVA-1.5-7B at 192, 128 and 64 of 576 tokens, part SHARD of SHARDS: bash recipes/published/llava-1.5-7b.sh 1 8
+# Evaluate LLaVA-1.5-7B at 192, 128 and 64 of 576 tokens, part SHARD of SHARDS: bash recipes/published/llava-1.5-7b.sh 1 8
 set -euo pipefail
 shard=${1:?usage: llava-1.5-7b.sh SHARD SHARDS} shards=${2:?usage: llava-1.5-7b.sh SHARD SHARDS}
 out=runs/published/llava-1.5-7b
@@ -11,5 +11,5 @@ pruners=full,random,uniform,cls_attention,visionzip,vispruner,holov,scope,prumer
 pruners+=,divprune,cdpruner,dart,tome,svd_prune,fastv,sparsevlm,vscan
 pruners+=,warmup=$out/warmup,grip=$out/grip
 grip-vlm evaluate "${common[@]}" --pruners "$pruners" --budgets 192,128,64
-# A quarter of its layers sees all 576 tokens: 144 on average is less than it can keep.
+# A quarter of PyramidDrop's layers sees all 576 tokens, so it cannot keep fewer than 144 on average.
 grip-vlm evaluate "${common[@]}" --pruners pyramiddrop --budgets 192

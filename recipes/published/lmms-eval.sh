@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What grip-vlm has no benchmark for, in lmms-eval: bash recipes/published/lmms-eval.sh llava|qwen
+# Evaluate in lmms-eval the benchmarks that grip-vlm does not have: bash recipes/published/lmms-eval.sh llava|qwen
 set -euo pipefail
 run() { # folder, VLM, tasks, batch, pruner, budget
   local scorer=

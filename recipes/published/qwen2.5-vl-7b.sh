@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Qwen2.5-VL-7B at 25 and 10 % of its tokens, part SHARD of SHARDS: bash recipes/published/qwen2.5-vl-7b.sh 1 8
-# Methods that read a CLIP or SigLIP tower, or layers of Llama, are not for it; pyramiddrop cannot keep as little as a quarter.
+# Evaluate Qwen2.5-VL-7B at 25 and 10 % of its tokens, part SHARD of SHARDS: bash recipes/published/qwen2.5-vl-7b.sh 1 8
+# Methods that read a CLIP or SigLIP tower, or layers of Llama, do not support it. pyramiddrop cannot keep as little as
+# a quarter.
 set -euo pipefail
 shard=${1:?usage: qwen2.5-vl-7b.sh SHARD SHARDS} shards=${2:?usage: qwen2.5-vl-7b.sh SHARD SHARDS}
 out=runs/published/qwen2.5-vl-7b

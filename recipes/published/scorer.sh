@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A scorer for a VLM of the hub, in two stages: bash recipes/published/scorer.sh VLM DATA.jsonl FOLDER
+# Train a scorer for a VLM of the hub, in two stages: bash recipes/published/scorer.sh VLM DATA.jsonl FOLDER
 set -euo pipefail
 vlm=${1:?usage: scorer.sh VLM DATA.jsonl FOLDER} data=${2:?usage: scorer.sh VLM DATA.jsonl FOLDER}
 out=${3:?usage: scorer.sh VLM DATA.jsonl FOLDER}

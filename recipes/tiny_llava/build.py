@@ -1,4 +1,4 @@
-"""The untrained tiny-llava: a true LlavaForConditionalGeneration with its tokenizer, processor and chat template."""
+"""Build the untrained tiny-llava: a true LlavaForConditionalGeneration, its tokenizer, processor and chat template."""
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ CHAT_TEMPLATE = (
 
 
 def corpus(scenes: int) -> list[str]:
-    """Questions and answers of training scenes, for the tokenizer."""
+    """Questions and answers about `scenes` training scenes, for the tokenizer."""
     texts = []
     for index in range(scenes):
         scene, rng = compose("train", index), np.random.default_rng(index)
@@ -43,7 +43,7 @@ def corpus(scenes: int) -> list[str]:
 
 
 def build_tokenizer(scenes: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE (any text has tokens), single digits, and the six special tokens."""
+    """Byte-level BPE, so that any text has tokens, with single digits and the six special tokens."""
     tokenizer = Tokenizer(models.BPE())
     split = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
@@ -66,7 +66,7 @@ def build_tokenizer(scenes: int) -> PreTrainedTokenizerFast:
 
 
 def build_processor(scenes: int = 3000) -> LlavaProcessor:
-    """Its tokenizer is trained on the questions about `scenes` training scenes."""
+    """The processor, whose tokenizer is trained on the questions about `scenes` training scenes."""
     size = {"height": SIZE, "width": SIZE}
     images = CLIPImageProcessorPil(size=size, do_center_crop=False, image_mean=[0.4] * 3, image_std=[0.3] * 3)
     return LlavaProcessor(
@@ -80,7 +80,7 @@ def build_processor(scenes: int = 3000) -> LlavaProcessor:
 
 
 def grid_sines(width: int) -> Tensor:
-    """Sines and cosines of a patch's row in one half, of its column in the other, (196, width)."""
+    """Sines and cosines, (196, width): of a patch's row in the first half, of its column in the second."""
     turns = torch.pi * 2 ** torch.linspace(0, 3, width // 4) / GRID  # from half a period across the image to four
     angles = torch.arange(GRID)[:, None] * turns  # (14, width / 4)
     line = torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -88,11 +88,15 @@ def grid_sines(width: int) -> Tensor:
 
 
 def build_model(vocabulary: int, seed: int, width: int = 192) -> LlavaForConditionalGeneration:
-    """Vision tower 4 x 128, language model 4 x `width`, a multiple of 24 (four heads of even width).
+    """Vision tower 4 x 128, language model 4 x `width`. The width is a multiple of 24: four heads of even width.
 
-    Weights start at 1/sqrt(fan-in), since transformers' 0.02 binds nothing at these widths; patch positions start as
-    sines, for at 0.02 they drown in the pixels; keys start as half the queries and rotate slowly, so that attention
-    begins as a search for similar content.
+    Initialisation differs from transformers' in three ways:
+
+    - Weights have a standard deviation of 1/sqrt(fan-in). At these widths, transformers' 0.02 is too small to connect
+      anything.
+    - Patch positions are sines. At 0.02 they would drown in the pixels.
+    - Key weights are half the query weights, and keys rotate slowly. Attention therefore begins as a search for similar
+      content.
     """
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(

@@ -1,7 +1,8 @@
-"""Questions that only training asks: one fact each, answered by a word.
+"""Lessons: questions that only training asks, about one fact each, answered by one word.
 
-The benchmarks ask mostly for yes or no and for option letters, which say little about what was not seen. A question
-such as "What colour is the star?" teaches the same lookup with six times the signal; harder questions build on it.
+The benchmarks ask mostly for yes or no and for option letters, which say little about what the model did not see. A
+question such as "What colour is the star?" teaches the same lookup with six times the signal. Harder questions build on
+it.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from grip_vlm.benchmarks.scenes.compose import GRID
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """One lesson about a scene of any layout, or None when the drawn one does not apply."""
+    """One lesson about a scene of any layout, or None if the sampled lesson does not apply to it."""
     numbers, labels = scene.of("number"), scene.of("label")
     lessons = [_colour, _shape, _count, _side]
     if numbers:
@@ -29,7 +30,7 @@ def _pick(items: list[Item], rng: np.random.Generator) -> Item | None:
 
 
 def _single(scene: Scene, field: str) -> list[Item]:
-    """Shapes whose name or colour no other shape of the scene has."""
+    """Shapes whose `field` (name or colour) no other shape of the scene has."""
     counts = Counter(getattr(shape, field) for shape in scene.of("shape"))
     return [shape for shape in scene.of("shape") if counts[getattr(shape, field)] == 1]
 
@@ -78,7 +79,7 @@ def _digit(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def _partner(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Both ways between a number or label and the shape that belongs to it."""
+    """From a number or label to the shape that belongs to it, or the reverse."""
     owner = _pick([item for item in scene.items if item.kind != "shape" and item.partner is not None], rng)
     shape = None if owner is None else scene.partner(owner)
     if owner is None or shape is None:

@@ -1,7 +1,7 @@
-"""Muon in the parameters' own precision: momentum whose matrices are orthogonalised before the step.
+"""Muon in the parameters' own precision: the momentum of every matrix is orthogonalised before the step.
 
-Ours, because torch.optim.Muon orthogonalises in bfloat16, which processors without AMX or AVX512-BF16 emulate so slowly
-that the optimizer costs more than the model. Matrices of one shape are orthogonalised in one batch.
+Why our own: torch.optim.Muon orthogonalises in bfloat16. Processors without AMX or AVX512-BF16 emulate bfloat16 so
+slowly that the optimizer would cost more than the model. We orthogonalise matrices of one shape in one batch.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps have the size AdamW's would have (0.2 sqrt(max(rows, columns)), Moonlight), so one rate serves both."""
+    """Steps are as large as AdamW's (scale 0.2 sqrt(max(rows, columns)), as in Moonlight), so one rate serves both."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})

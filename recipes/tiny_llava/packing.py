@@ -1,4 +1,4 @@
-"""Many questions about one image in one sequence: the image once, each question blind to the others."""
+"""Pack many questions about one image in one sequence: the image once, no question attending to another."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Packed:
 
 
 class Packer:
-    """Tokenizes questions once and packs as many as fit behind an image."""
+    """Tokenizes every question once, and packs as many as fit behind an image."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, length: int, prefix: int) -> None:
         self.tokenizer, self.length, self.prefix = tokenizer, length, prefix
@@ -35,7 +35,7 @@ class Packer:
         return self.known[text]
 
     def pack(self, scenes: list[Scene], seed: list[int]) -> Packed:
-        """As many questions about each scene as fit, drawn by `seed`."""
+        """As many questions about each scene as fit, sampled with `seed`."""
         asked = [questions(scene, np.random.default_rng([*seed, b])) for b, scene in enumerate(scenes)]
         return self.pack_questions(asked)
 
@@ -64,7 +64,9 @@ def packed_logits(
 ) -> Tensor:
     """Logits of every text position, (B, T, vocabulary).
 
-    `visual` is (B, N, D) after the projector; of it only the patches `kept` (B, K), if given, at their own positions.
+    Args:
+        visual: (B, N, D) features after the projector.
+        kept: (B, K) patches that enter the sequence, at their own positions; None for all.
     """
     if kept is None:
         kept = torch.arange(visual.shape[1]).expand(len(visual), -1)
@@ -74,7 +76,7 @@ def packed_logits(
     embeddings = language.embed_tokens(torch.cat([start, packed.ids], dim=1)).to(visual.dtype)
     sequence = torch.cat([embeddings[:, :2], visual, embeddings[:, 2:]], dim=1)  # (B, 2 + N + T, D)
     prefix = 2 + visual.shape[1]
-    segment = nn.functional.pad(packed.segment, (prefix, 0))  # (B, L); 0 is the image that all may see
+    segment = nn.functional.pad(packed.segment, (prefix, 0))  # (B, L); 0 is the image, which every token may attend to
     segment[:, prefix:].masked_fill_(packed.segment == 0, -1)
     length = sequence.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()

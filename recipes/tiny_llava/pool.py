@@ -1,4 +1,4 @@
-"""A pool of training scenes in memory: pixels, dense patch labels and packed questions."""
+"""A pool of training scenes in memory: pixels, dense patch labels, and questions about them."""
 
 import math
 from concurrent.futures import ProcessPoolExecutor
@@ -18,9 +18,9 @@ COLOUR = {name: 1 + i for i, name in enumerate(COLOURS)}
 SHAPE = {name: 1 + i for i, name in enumerate(SHAPES)}
 LETTER = {name: 1 + i for i, name in enumerate(LETTERS)}
 FRAME, SHAFT, TIP = 23, 24, 25
-# Diagrams and objects are what takes longest to learn.
+# Diagrams and objects are the most frequent, because they take longest to learn.
 LAYOUTS = ("objects", "diagram", "signs", "number", "diagram", "objects", "diagram", "signs", "number", "objects")
-# What every patch is taught to say about itself and about what it belongs to: name -> number of classes (0 is nothing).
+# Dense labels of a patch, about itself and the thing it belongs to: name -> number of classes (class 0 is nothing).
 DENSE = {
     "kind": 26,
     "colour": 7,
@@ -46,7 +46,7 @@ class Pool:
 
 
 def _row(**classes: int) -> list[int]:
-    """Classes in the order of DENSE; what is not named is nothing."""
+    """Classes in the order of DENSE. A class that is not named is 0."""
     return [classes.get(name, 0) for name in DENSE]
 
 
@@ -60,7 +60,7 @@ def _partner_labels(scene: Scene, item: Item) -> dict[str, int]:
 
 
 def _label_arrow(labels: NDArray[np.uint8], source: Item, target: Item, start: Point, tip: Point) -> None:
-    """The patches an arrow crosses say whose it is and where it goes: its colour is the only link between the two."""
+    """Label the patches of an arrow with its source and its target, which only the arrow's colour links."""
     said = {"partner_shape": SHAPE[source.name], "partner_letter": LETTER[target.name]}
     for share in np.linspace(0, 1, 60):
         x, y = start[0] + share * (tip[0] - start[0]), start[1] + share * (tip[1] - start[1])
@@ -69,9 +69,9 @@ def _label_arrow(labels: NDArray[np.uint8], source: Item, target: Item, start: P
 
 
 def dense_labels(scene: Scene) -> NDArray[np.uint8]:
-    """One row of DENSE classes per patch, (196, len(DENSE)); frames are labelled on the ring around their number.
+    """One row of DENSE classes per patch, (196, len(DENSE)). Frames are labelled on the ring around their number.
 
-    Counts and places are labels too: a patch that knows how many things share its colour makes counting a lookup.
+    Counts and places are labels too. If a patch knows how many things share its colour, counting becomes a lookup.
     """
     labels = np.zeros((GRID, GRID, len(DENSE)), dtype=np.uint8)
     shapes = scene.of("shape")
@@ -111,7 +111,7 @@ def _some(split: str, start: int, count: int) -> Pool:
 
 
 def make_pool(split: str, count: int, workers: int = 2, chunk: int = 1000) -> Pool:
-    """Scenes 0 .. count-1 of a split, composed on `workers` processes."""
+    """Scenes 0 .. count-1 of a split, composed by `workers` processes."""
     starts = range(0, count, chunk)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_some, split, start, min(chunk, count - start)) for start in starts]
@@ -124,7 +124,7 @@ def make_pool(split: str, count: int, workers: int = 2, chunk: int = 1000) -> Po
 
 
 def questions(scene: Scene, rng: np.random.Generator, tries: int = 24) -> list[benchmarks.Question]:
-    """Distinct questions about one scene in random order: every second try a lesson, else a benchmark's."""
+    """Distinct questions about one scene, in random order. Every second try asks a lesson, the others a benchmark."""
     names = [name for name in benchmarks.composed() if scene.layout in benchmarks.load(name).LAYOUTS]
     asked: dict[str, benchmarks.Question] = {}
     for attempt in range(tries):

@@ -1,9 +1,9 @@
-"""Train tiny-llava from nothing: dense vision tower, language model on its frozen features, everything together, the
-same with patch dropout.
+"""Train tiny-llava from nothing, in four stages: the vision tower on dense labels, the language model on its frozen
+features, everything together, and everything with patch dropout.
 
     python recipes/tiny_llava/train.py --out runs/tiny_llava
 
-Resumable: started again with the same flags it goes on where it was stopped.
+A stopped run resumes with the same flags.
 """
 
 import json
@@ -32,37 +32,45 @@ from pool import DENSE, Pool, make_pool
 @dataclass
 class Config:
     out: Path
-    """folder for the checkpoint and the training state"""
+    """Folder for the checkpoint and the training state."""
     scenes: int = 30_000
-    """training scenes composed once; questions about them are drawn anew at every step"""
+    """Training scenes. They are composed once; questions about them are sampled anew at every step."""
     tower_steps: int = 2000
+    """Steps of the tower stage: the vision tower on dense labels."""
     language_steps: int = 1300
+    """Steps of the language stage: the language model on the frozen tower's features."""
     joint_steps: int = 1500
+    """Steps of the joint stage: everything."""
     sparse_steps: int = 400
+    """Steps of the sparse stage: everything, with patch dropout."""
     tower_batch: int = 32
+    """Images per step of the tower stage."""
     batch: int = 16
+    """Images per step of the other stages."""
     text_length: int = 192
-    """packed question tokens per image"""
+    """Packed question tokens per image."""
     few: int = 80
-    """visual tokens per image while the language model is trained alone, and for most of the joint stage"""
+    """Visual tokens per image in the language stage and in most of the joint stage."""
     width: int = 192
-    """of the language model, a multiple of 24"""
+    """Width of the language model, a multiple of 24."""
     seed: int = 0
+    """Seed of the weights, the scenes of a step and its questions."""
     save_every: int = 100
+    """Steps between two saved states."""
 
 
 def fast() -> torch.autocast:
-    """bf16 autocast where the processor multiplies bf16 in hardware; elsewhere it would be many times slower."""
+    """bf16 autocast if the processor multiplies bf16 in hardware. On others it would be many times slower."""
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
 
 
 def schedule(step: int, steps: int, warmup: int = 150) -> float:
-    """Linear rise, then cosine to 2 %."""
+    """Share of the peak rate: linear warm-up, then cosine decay to 2 %."""
     return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def pixels(images: np.ndarray, rng: np.random.Generator | None = None) -> Tensor:
-    """What the processor makes of an image, (B, 3, 112, 112); with `rng`, brightness and contrast jitter."""
+    """Images as the processor returns them, (B, 3, 112, 112); with `rng`, brightness and contrast jitter is added."""
     values = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
     if rng is not None:
         gain = torch.from_numpy(rng.uniform(0.85, 1.15, (len(images), 1, 1, 1)).astype(np.float32))
@@ -86,13 +94,15 @@ def tower_features(tower: nn.Module, values: Tensor) -> Tensor:
 
 
 def compiled_tower(model: LlavaForConditionalGeneration) -> nn.Module:
-    """The same weights in fused kernels: 0.36 s instead of 0.53 s for a step of 32 images on two cores."""
+    """The tower compiled to fused kernels: 0.36 s instead of 0.53 s for a step of 32 images on two cores."""
     return torch.compile(model.model.vision_tower)  # type: ignore[return-value]
 
 
 def dense_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted cross-entropy over the DENSE heads (things count ten times as much as background), and the accuracy of
-    each head on things, (len(DENSE),)."""
+    """Cross-entropy summed over the DENSE heads, and the accuracy of each head on things, (len(DENSE),).
+
+    Things weigh ten times as much as background.
+    """
     thing = (labels[..., 0] > 0).float()  # (B, N)
     weight = 0.1 + 0.9 * thing
     total, accuracy = logits.new_zeros(()), []
@@ -106,7 +116,7 @@ def dense_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Stage:
-    """One stage's loop: scheduling, stepping, saving and resuming; `loss_of(step)` returns (loss, line to print)."""
+    """The loop of one stage: rate, step, save, resume. `loss_of(step)` returns the loss and a log line to call."""
 
     name: str
     steps: int
@@ -162,7 +172,7 @@ def train_tower(model: LlavaForConditionalGeneration, heads: nn.Linear, pool: Po
 
 
 def answer_loss(logits: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
-    """Cross-entropy over answer tokens, and the share of answer tokens that are right."""
+    """Cross-entropy over the answer tokens, and the share of answer tokens that are right."""
     told = packed.target != IGNORE
     loss = F.cross_entropy(logits[told].float(), packed.target[told])
     return loss, (logits.argmax(-1) == packed.target)[told].float().mean()
@@ -173,23 +183,26 @@ def language_parameters(model: LlavaForConditionalGeneration) -> list[tuple[str,
 
 
 def few_patches(dense: np.ndarray, few: int, rng: np.random.Generator) -> Tensor:
-    """Indices of `few` patches per image, (B, few): all that show a thing, then background by chance.
+    """Indices of `few` patches per image, (B, few): all that show a thing, then background at random.
 
-    Most of a language step is spent on background; the end of the joint stage shows the model every patch.
+    With all patches, most of a language step would be spent on background. The end of the joint stage shows the model
+    every patch.
     """
     order = np.argsort((dense[..., 0] == 0) + rng.random(dense.shape[:2]) * 0.9, axis=1)[:, :few]
     return torch.from_numpy(np.sort(order, axis=1))
 
 
 def word_ids(packer: Packer) -> Tensor:
-    """The token of every colour, shape, letter and digit as questions spell them, (28,)."""
+    """The token of every colour, shape, letter and digit, as questions spell them, (28,)."""
     words = [f" {word}" for word in (*COLOURS, *SHAPES, *LETTERS)] + [str(digit) for digit in range(10)]
     return torch.tensor([packer.tokens(word)[0] for word in words])
 
 
 def naming_loss(model: LlavaForConditionalGeneration, visual: Tensor, words: Tensor, dense: np.ndarray) -> Tensor:
-    """Every patch says in the language model's own embeddings which words apply to it: the alignment stage of LLaVA,
-    with words instead of captions. `visual` is (B, N, D)."""
+    """Every patch predicts, in the language model's own embeddings, which words apply to it.
+
+    This is LLaVA's alignment stage with words instead of captions. `visual` is (B, N, D).
+    """
     labels = torch.from_numpy(dense).long()
     kind, colour = labels[..., 0], labels[..., 1]
     digits = sum(F.one_hot(labels[..., i], 11)[..., 1:] for i in range(2, 6))  # (B, N, 10)
@@ -232,7 +245,7 @@ def train_language(model: LlavaForConditionalGeneration, pool: Pool, packer: Pac
 
 
 def layout_chances(pool: Pool) -> np.ndarray:
-    """The chance of every scene to be drawn, (n,): numbers more often, since they are what is read worst by now."""
+    """The probability of sampling each scene, (n,). Numbers are more frequent, because the model reads them worst."""
     layouts = np.array([scene.layout for scene in pool.scenes])
     chances = np.zeros(len(layouts))
     for layout, share in {"objects": 0.25, "diagram": 0.15, "signs": 0.3, "number": 0.3}.items():
@@ -241,10 +254,11 @@ def layout_chances(pool: Pool) -> np.ndarray:
 
 
 def sparse_patches(dense: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Patch dropout: indices of up to half of what shows things dropped and of any share of the background, (B, K).
+    """Patch dropout: indices of the patches that stay, (B, K).
 
-    A model that always saw every thing on its background cannot read digits alone: 42 % where it reads 85 % on the
-    whole image (docs/log.md). Large VLMs are not so brittle.
+    Up to half of the patches that show things are dropped, and any share of the background. A model that always saw
+    every thing on its background cannot read digits alone: it reads 42 % of them, and 85 % on the whole image
+    (docs/log.md). Large VLMs are not so brittle.
     """
     thing, chance = dense[..., 0] > 0, rng.random(dense.shape[:2])
     kept = np.where(thing, chance > rng.uniform(0, 0.5), chance < rng.uniform() ** 2)
@@ -253,15 +267,17 @@ def sparse_patches(dense: np.ndarray, rng: np.random.Generator) -> Tensor:
 
 
 def joint_patches(step: int, dense: np.ndarray, rng: np.random.Generator, config: Config) -> Tensor | None:
-    """Few patches, in the last sixth of the steps all of them."""
+    """Indices of few patches; None, for all of them, in the last sixth of the steps."""
     return few_patches(dense, config.few, rng) if step < config.joint_steps * 5 // 6 else None
 
 
 def train_all(
     model: LlavaForConditionalGeneration, heads: nn.Linear, pool: Pool, packer: Packer, config: Config, sparse: bool
 ) -> None:
-    """Everything: the tower learns what answers need, and goes on with its dense labels. First `joint`, then, at half
-    the rate, `sparse`."""
+    """Train everything: the joint stage, or the sparse stage at half the rate.
+
+    The tower learns what answers need, and its dense labels continue.
+    """
     tower, chances = compiled_tower(model), layout_chances(pool)
     name, steps, stream, scale = (
         ("sparse", config.sparse_steps, 4, 0.5) if sparse else ("joint", config.joint_steps, 3, 1)
@@ -295,7 +311,7 @@ def train_all(
 
 @torch.no_grad()
 def evaluate(model: LlavaForConditionalGeneration, packer: Packer, split: str = "dev", count: int = 150) -> str:
-    """Exact-match accuracy of greedy answers by benchmark, read off one teacher-forced forward per item."""
+    """Exact-match accuracy of greedy answers by benchmark, from one teacher-forced forward per item."""
     accuracy, packer = {}, Packer(packer.tokenizer, 40, packer.prefix)
     for name in benchmarks.composed():
         right = []
