@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -15,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from grip_vlm.files import replace_folder
+from grip_vlm.files import new_folder
 from grip_vlm.registry import PACKAGE
 from grip_vlm.scorer import Scorer, ScorerConfig
 
@@ -68,13 +66,10 @@ def versions() -> dict[str, str]:
 def save(folder: Path, scorer: Scorer, provenance: Provenance) -> None:
     """Write `scorer.safetensors` and `scorer.json` into `folder`, which is replaced as a whole."""
     notes = {"format": FORMAT, "scorer": asdict(scorer.config), "provenance": asdict(provenance)}
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in scorer.state_dict().items()}
-    save_file(weights, beside / "scorer.safetensors")
-    (beside / "scorer.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
-    replace_folder(beside, folder)
+    with new_folder(folder) as beside:
+        save_file(weights, beside / "scorer.safetensors")
+        (beside / "scorer.json").write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
 
 
 def refuse_foreign(folder: Path) -> None:

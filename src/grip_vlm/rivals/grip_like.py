@@ -48,7 +48,8 @@ def train(
     """As `training.grpo.train`."""
     refuse_other_examples(bank, others)
     scorer.config = replace(scorer.config, one_pass=False)  # true if a relaxation trained it
-    run = Run(config, "grip_like", vlm, scorer, dev_score, others=[other.vlm for other in others])
+    judging = [other.vlm for other in others]
+    run = Run(config, "grip_like", vlm, scorer, dev_score, others=judging, data=bank.digest)
     reference = copy.deepcopy(run.best).requires_grad_(False)  # the initial weights: nothing is resumed yet
     for _, rng, generator in run.steps():
         chosen = rng.integers(0, len(bank), run.local_batch).tolist()

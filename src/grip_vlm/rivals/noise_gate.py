@@ -26,6 +26,7 @@ from grip_vlm.mdp import Action
 from grip_vlm.scorer import Scorer
 from grip_vlm.training import gibbs
 from grip_vlm.training.bank import Bank
+from grip_vlm.training.fit import with_gradient
 from grip_vlm.training.gates import Relaxation, Step, answer_log_likelihood
 from grip_vlm.training.run import DevScore, seeded
 from grip_vlm.training.settings import WarmupConfig
@@ -63,8 +64,21 @@ def noise_gate_loss(step: Step) -> Tensor:
     features = throttle(prompt.visual, mask, gate, step.generator, step.auxiliary)
     # Features of their own for early layers would reveal what the noise hides.
     deepstack = tuple(throttle(layer, mask, gate, step.generator) for layer in prompt.deepstack)
-    inputs = step.vlm.pruned(replace(prompt, deepstack=deepstack), Action(mask, features))
-    return -answer_log_likelihood(step.vlm, step.batch, inputs).mean()
+
+    def forward(rows: Tensor | None, noisy: tuple[Tensor, ...]) -> Tensor:
+        if rows is None:
+            inputs = step.vlm.pruned(replace(prompt, deepstack=noisy[1:]), Action(mask, noisy[0]))
+        else:
+            layers = tuple(in_place(layer, rows, own) for layer, own in zip(prompt.deepstack, noisy[1:], strict=True))
+            inputs = step.vlm.pruned(replace(prompt, deepstack=layers), Action(mask[rows], noisy[0]), rows)
+        return answer_log_likelihood(step.vlm, step.batch, inputs, rows)
+
+    return -with_gradient(step.batch.fit, (features, *deepstack), forward).mean()
+
+
+def in_place(layer: Tensor, rows: Tensor, own: Tensor) -> Tensor:
+    """(B, N, D) with rows (R,) replaced by `own` (R, N, D), with gradient in `own`."""
+    return layer.index_put((rows,), own)
 
 
 def throttle(

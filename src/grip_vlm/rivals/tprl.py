@@ -107,7 +107,7 @@ def train(
     """Train `scorer` in place from its imitation; returns the weights of the best dev score, saved in config.out."""
     critic = seeded(config.seed, lambda: Critic(vlm.dim)).to(vlm.device)
     scorer.config = replace(scorer.config, one_pass=False)
-    run = Run(config, "tprl", vlm, scorer, dev_score, auxiliary=critic)
+    run = Run(config, "tprl", vlm, scorer, dev_score, auxiliary=critic, data=bank.digest)
     for _, rng, generator in run.steps():
         batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())
         k = run.sample_k(rng, batch.encoded.state.counts)

@@ -1,7 +1,7 @@
 """Training examples after the vision tower, which runs once per image; every step samples from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from rich.console import Console
@@ -12,6 +12,7 @@ from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
 from grip_vlm.mdp import Action
 from grip_vlm.sequence import Sample
+from grip_vlm.training.fit import Fit
 from grip_vlm.vlms import Encoded, FrozenVLM
 
 
@@ -34,10 +35,11 @@ class Entry:
 class Bank:
     """Entries in memory, collated into batches that `FrozenVLM` understands."""
 
-    def __init__(self, vlm: FrozenVLM, entries: list[Entry]) -> None:
+    def __init__(self, vlm: FrozenVLM, entries: list[Entry], digest: str = "", fit: Fit | None = None) -> None:
+        """Args: digest: of the examples, part of a run's identity; fit: how large a forward may be."""
         if not entries:
             raise ValueError("there is nothing to train on")
-        self.vlm, self.entries = vlm, entries
+        self.vlm, self.entries, self.digest, self.fit = vlm, entries, digest, fit or Fit()
         self.benchmarks = sorted({entry.benchmark for entry in entries})
 
     def __len__(self) -> int:
@@ -50,7 +52,7 @@ class Bank:
         lengths = torch.tensor([entry.answer_length for entry in entries], device=device)
         encoded = self.vlm.batch([entry.sample.to(device, self.vlm.model.dtype) for entry in entries], lengths)
         target_score = torch.tensor([entry.target_score for entry in entries], device=device)
-        return Batch(encoded, lengths, target_score)
+        return Batch(encoded, lengths, target_score, self.fit)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Batch:
     encoded: Encoded
     answer_length: Tensor  # (B,) tokens of the answer, end of sequence included
     target_score: Tensor  # (B,)
+    fit: Fit = field(default_factory=Fit)
+    """how large a forward may be"""
 
     def targets(self, input_ids: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The last T tokens of left-padded prompts and which of them belong to the answer, (R, T) each.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from grip_vlm import policy
 from grip_vlm.benchmarks.data import load_examples
@@ -14,7 +15,7 @@ from grip_vlm.training.rewards import teacher_forced
 from grip_vlm.training.settings import RunConfig
 from grip_vlm.vlms import FrozenVLM
 
-SIZE = 60  # examples per forward
+SIZE = 60  # examples per forward at most
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,15 @@ class DevSet:
     @torch.no_grad()
     def __call__(self, scorer: Scorer, budgets: Sequence[str | float]) -> float:
         """Mean exact match over examples and budgets."""
-        matches = []
-        for start in range(0, len(self.bank), SIZE):
-            batch = self.bank.batch(range(start, min(len(self.bank), start + SIZE)))
+
+        def matches(part: Tensor) -> list[Tensor]:
+            batch = self.bank.batch(part.tolist())
             state = batch.encoded.state
-            for budget in map(Budget.parse, budgets):
-                kept = policy.choose(scorer, state, budget.each(state.counts))
-                matches.append(teacher_forced(self.bank.vlm, batch, kept).exact_match)
-        return float(torch.cat(matches).mean())
+            chosen = [policy.choose(scorer, state, budget.each(state.counts)) for budget in map(Budget.parse, budgets)]
+            return [teacher_forced(self.bank.vlm, batch, kept).exact_match for kept in chosen]
+
+        parts = self.bank.fit.parts(torch.arange(len(self.bank)), SIZE, matches)
+        return float(torch.cat([match for part in parts for match in part]).mean())
 
 
 def load_banks(vlm: FrozenVLM, config: RunConfig) -> tuple[Bank, DevSet]:

@@ -13,6 +13,7 @@ from grip_vlm.mdp import Action
 from grip_vlm.subsets import top_k
 from grip_vlm.training import gibbs
 from grip_vlm.training.bank import Batch
+from grip_vlm.training.fit import with_gradient
 from grip_vlm.vlms import FrozenVLM
 from grip_vlm.vlms.attention import gated_attention
 
@@ -80,21 +81,32 @@ def bias_of(kept: Tensor) -> Tensor:
 def gated_log_likelihood(vlm: FrozenVLM, batch: Batch, log_gate: Tensor) -> Tensor:
     """Mean log-probability of each answer's tokens, (B,), when attention to visual token i is scaled by its gate.
 
-    One forward of the full sequence. Gradients reach the gates through every layer.
+    The full sequence is run. Gradients reach the gates through every layer.
     """
-    prompt = batch.encoded.prompt
-    inputs = vlm.pruned(prompt, Action(batch.encoded.state.visual_mask))
-    # Keep-all is the prompt itself, so its slots are the columns of the visual tokens.
-    bias = torch.zeros(prompt.input_ids.shape, device=log_gate.device, dtype=log_gate.dtype)  # (B, L)
-    row, token = (prompt.slots >= 0).nonzero(as_tuple=True)
-    bias = bias.index_put((row, prompt.slots[row, token]), log_gate[row, token])
+    return with_gradient(batch.fit, (log_gate,), lambda rows, leaves: _gated(vlm, batch, leaves[0], rows))
+
+
+def _gated(vlm: FrozenVLM, batch: Batch, log_gate: Tensor, rows: Tensor | None) -> Tensor:
+    """As `gated_log_likelihood`, (R,), of gates (R, N) for some rows of the batch."""
+    prompt, mask = batch.encoded.prompt, batch.encoded.state.visual_mask
+    inputs = vlm.pruned(prompt, Action(mask if rows is None else mask[rows]), rows)
+    ids = inputs["input_ids"]
+    # Keep-all is the prompt itself without the padding that all rows share, so its slots give the columns.
+    slots = prompt.slots if rows is None else prompt.slots[rows]
+    row, token = (slots >= 0).nonzero(as_tuple=True)
+    column = slots[row, token] - (prompt.input_ids.shape[1] - ids.shape[1])
+    bias = torch.zeros(ids.shape, device=log_gate.device, dtype=log_gate.dtype)  # (R, L)
+    bias = bias.index_put((row, column), log_gate[row, token])
     with gated_attention(vlm.model, bias):
-        return answer_log_likelihood(vlm, batch, inputs)
+        return answer_log_likelihood(vlm, batch, inputs, rows)
 
 
-def answer_log_likelihood(vlm: FrozenVLM, batch: Batch, inputs: dict[str, Any]) -> Tensor:
-    """Mean log-probability of each answer's tokens, (B,), with gradient, from inputs made by `vlm.pruned`."""
-    target_ids, is_answer = batch.targets(inputs["input_ids"])
+def answer_log_likelihood(vlm: FrozenVLM, batch: Batch, inputs: dict[str, Any], rows: Tensor | None = None) -> Tensor:
+    """Mean log-probability of each answer's tokens, (R,), with gradient, from inputs made by `vlm.pruned`.
+
+    `rows` (R,) is the sample of each prompt, None for all.
+    """
+    target_ids, is_answer = batch.targets(inputs["input_ids"], rows)
     logits = vlm.model(**inputs, logits_to_keep=target_ids.shape[1] + 1, use_cache=False).logits[:, :-1]
     token = -F.cross_entropy(logits.float().transpose(1, 2), target_ids, reduction="none")
     return (token * is_answer).sum(1) / is_answer.sum(1)

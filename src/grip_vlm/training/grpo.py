@@ -119,7 +119,7 @@ def train(
     refuse_other_examples(bank, others)
     scorer.config = replace(scorer.config, one_pass=False)  # true if a relaxation trained it
     state: dict[str, Any] = {"scale": {}, "spread": {}}
-    run = Run(config, "grip", vlm, scorer, dev_score, state, others=[other.vlm for other in others])
+    run = Run(config, "grip", vlm, scorer, dev_score, state, others=[other.vlm for other in others], data=bank.digest)
     reference = copy.deepcopy(run.best).requires_grad_(False)  # the initial weights: nothing is resumed yet
     for number, rng, generator in run.steps():
         chosen, k, cells = sample_questions(bank, run.sample_k, rng, run.local_batch, run.state["spread"])

@@ -69,12 +69,12 @@ def mean_reward(judges: Judges, mask: Tensor, exact_only: bool) -> tuple[Tensor,
 def group_reward(vlm: FrozenVLM, batch: Batch, mask: Tensor, exact_only: bool, size: int = 64) -> tuple[Tensor, Tensor]:
     """Reward and exact match of a group, (B, G) each, for masks (B, G, N).
 
-    Subsets of similar length run together, `size` at a time, which keeps padding small.
+    Subsets of similar length run together, at most `size` at a time, which keeps padding small.
     """
     b, g, _ = mask.shape
     flat = mask.flatten(0, 1)
     order = flat.sum(1).argsort(stable=True)
-    parts = [teacher_forced(vlm, batch, flat[part], part // g) for part in torch.split(order, size)]
+    parts = batch.fit.parts(order, size, lambda part: teacher_forced(vlm, batch, flat[part], part // g))
     back = order.argsort()
     exact_match = torch.cat([part.exact_match for part in parts])[back].view(b, g)
     if exact_only:

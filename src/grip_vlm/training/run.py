@@ -5,7 +5,6 @@ generators seeded by (seed, step, process), and the state holds weights, best we
 """
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,20 +15,20 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from grip_vlm import checkpoint
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, Scores
+from grip_vlm.training.identity import digest, of_settings, refuse_other, state_folder
+from grip_vlm.training.log import Log, duration
 from grip_vlm.training.settings import RunConfig
-from grip_vlm.training.state import has_state, load_state, read_counters, save_state
+from grip_vlm.training.state import has_state, load_state, save_state
 from grip_vlm.vlms import FrozenVLM
 
 DEV_BUDGETS = (0.02, 0.05, 0.1)
-
+NOTE_EVERY = 10  # steps between two lines in the log file, which also gets one a minute
 
 Config = TypeVar("Config", bound=RunConfig)
 DevScore = Callable[[Scorer, Sequence[str | float]], float]
@@ -51,6 +50,8 @@ class Run(Generic[Config]):
     """a network used only in training (PPO's critic, for example): optimised with the scorer, never shipped"""
     others: Sequence[FrozenVLM] = ()
     """further VLMs whose rewards are averaged with those of `vlm`"""
+    data: str = ""
+    """digest of the examples"""
 
     def __post_init__(self) -> None:
         checkpoint.refuse_foreign(self.config.out)
@@ -73,7 +74,8 @@ class Run(Generic[Config]):
         optimizer = torch.optim.AdamW(self._weights, lr=self.config.rate, weight_decay=0.01)
         self.model, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
         self.auxiliary_model: Any = None if self.auxiliary is None else self.accelerator.prepare(self.auxiliary)
-        self.console = Console(stderr=True, quiet=not self.accelerator.is_main_process)
+        self.logged = Log(log_file(self.config.out), quiet=not self.accelerator.is_main_process)
+        self._noted = 0.0  # when the last line went into the log
         self._metrics: dict[str, float] = {}
 
     # ---- the loop ----------------------------------------------------------------------------------------------------
@@ -83,9 +85,7 @@ class Run(Generic[Config]):
         first = self._resume()
         if self.best_score < 0:  # the initial weights may be better than all that follow
             self.best_score = self.dev_score(self.scorer, self._dev_budgets())
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        with Progress(*columns, TimeRemainingColumn(), console=self.console) as bar:
-            task = bar.add_task(self.method, total=self.config.steps, completed=first)
+        with self.logged.bar(self.method, self.config.steps, first) as bar:
             for step in range(first, self.config.steps):
                 start = time.monotonic()
                 for group in self.optimizer.param_groups:
@@ -96,7 +96,7 @@ class Run(Generic[Config]):
                 )
                 yield step, np.random.default_rng(seed), generator
                 self._finish_step(step, start)
-                bar.update(task, completed=step + 1, description=f"{self.method} dev {self.best_score:.3f}")
+                bar.at(step + 1, f"{self.method} dev {self.best_score:.3f}")
         self._finish()
 
     @property
@@ -150,13 +150,14 @@ class Run(Generic[Config]):
 
     @property
     def _folder(self) -> Path:
-        return self.config.out.with_name(f"{self.config.out.name}.state")
+        return state_folder(self.config.out)
 
     def _identity(self) -> dict[str, Any]:
-        config = {k: v for k, v in asdict(self.config).items() if k not in ("out", "log", "save_every")}
         start = {"init": self._start, "scorer": asdict(self.scorer.config)}
-        vlms = {"vlm": self.vlm.fingerprint(), "others": self._others()}
-        return {"method": self.method, **vlms, "processes": self.accelerator.num_processes, **start, **config}
+        vlms = {"vlm": self.vlm.fingerprint(), "dtype": str(self.vlm.model.dtype), "others": self._others()}
+        processes = self.accelerator.num_processes
+        known = {"method": self.method, "data": self.data, **vlms, "processes": processes, **start}
+        return {**known, **of_settings(self.config)}
 
     def _others(self) -> list[str]:
         return [other.fingerprint() for other in self.others]
@@ -168,34 +169,31 @@ class Run(Generic[Config]):
         return {**self._trained(), "best": self.best}
 
     def _resume(self) -> int:
-        if not has_state(self._folder):
+        counters = refuse_other(self.config.out, self._identity())  # first: tensors of other settings do not fit
+        if counters is None:
             return 0
-        counters = read_counters(self._folder)  # first, since the tensors of other settings do not fit
-        old, new = counters["identity"], self._identity()
-        if old != new:
-            differs = sorted(key for key in old | new if old.get(key) != new.get(key))
-            raise ValueError(
-                f"{self._folder} holds a run with other settings ({', '.join(differs)}); "
-                "give the same settings, another --out, or remove that folder"
-            )
         load_state(self._folder, self._modules(), {"adamw": self.optimizer.optimizer})
         self.state.update(counters["state"])
         self.best_score, self.best_step = counters["best_score"], counters["best_step"]
         self.seconds = counters["seconds"]
-        self.console.print(f"resuming {self.method} at step {counters['step']} from {self._folder}")
+        self.logged.say(f"resuming {self.method} at step {counters['step']} from {self._folder}")
         return int(counters["step"])
 
     def _finish_step(self, step: int, start: float) -> None:
         self.seconds += time.monotonic() - start
         last = step + 1 == self.config.steps
+        line = f"{self.method} {step + 1}/{self.config.steps} {self.seconds:.0f}s"
         if (step + 1) % self.config.dev_every == 0 or last:
             score = self.dev_score(self.scorer, self._dev_budgets())
             self.log(dev=score)
             if score >= self.best_score:  # of equal scores the later weights, which have seen more
                 self.best_score, self.best_step = score, step + 1
                 self.best.load_state_dict(self.scorer.state_dict())
-            line = " ".join(f"{name} {value:.3f}" for name, value in self._metrics.items())
-            self.console.print(f"{self.method} {step + 1}/{self.config.steps} {self.seconds:.0f}s {line}")
+            self.logged.say(f"{line} {self._said()}")
+        elif (step + 1) % NOTE_EVERY == 0 or time.monotonic() - self._noted > 60:
+            left = self.seconds / (step + 1) * (self.config.steps - step - 1)
+            self.logged.note(f"{line} {self._said()} best dev {self.best_score:.3f}, about {duration(left)} left")
+            self._noted = time.monotonic()
         if self._metrics:
             self.accelerator.log(self._metrics, step=step)
         self._metrics = {}
@@ -211,12 +209,16 @@ class Run(Generic[Config]):
             save_state(self._folder, self._modules(), {"adamw": self.optimizer.optimizer}, counters)
         self.accelerator.wait_for_everyone()
 
+    def _said(self) -> str:
+        return " ".join(f"{name} {value:.3f}" for name, value in self._metrics.items())
+
     def _dev_budgets(self) -> Sequence[str | float]:
         return (self.config.budget,) if self.config.budget else DEV_BUDGETS
 
     def _finish(self) -> None:
         if self.accelerator.is_main_process:
             settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.config).items()}
+            settings.pop("dry_run")  # false wherever there is a scorer
             provenance = checkpoint.Provenance(
                 vlm=self.vlm.name,
                 fingerprint=self.vlm.fingerprint(),
@@ -233,12 +235,9 @@ class Run(Generic[Config]):
         self.accelerator.end_training()
 
 
-def digest(module: nn.Module) -> str:
-    """Sixteen hexadecimal digits of a hash of all weights."""
-    sha = hashlib.sha256()
-    for weight in module.state_dict().values():
-        sha.update(weight.detach().float().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]
+def log_file(out: Path) -> Path:
+    """Where a run that writes `out` tells what it does. OUT.log belongs to trackers."""
+    return out.with_name(f"{out.name}.log.txt")
 
 
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:

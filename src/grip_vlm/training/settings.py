@@ -45,10 +45,21 @@ class RunConfig:
     """Mixed precision of the scorer. The VLM keeps the precision it was loaded in."""
     log: str = ""
     """Tracker for the learning curves, such as `tensorboard`, written to OUT.log; empty for none."""
+    features: Path | None = None
+    """Folder for the encoded images, OUT.features by default. Runs that share it encode an image once."""
+    max_pixels: int = 0
+    """Larger images are scaled down to so many pixels. 0 leaves the limit to the VLM's processor."""
+    micro_batch: int = 0
+    """Prompts in one forward of the VLM. 0 takes as many as fit: it is halved when memory runs out. The batch of the
+    optimiser stays as it is."""
+    dry_run: bool = False
+    """Train nothing. Say what the run will cost, from a few timed steps on the real VLM, and what will not fit."""
 
     def __post_init__(self) -> None:
         if min(self.examples, self.dev_examples, self.steps, self.batch, self.dev_every, self.save_every) < 1:
             raise ValueError("examples, dev_examples, steps, batch, dev_every and save_every must be at least 1")
+        if self.max_pixels < 0 or self.micro_batch < 0:
+            raise ValueError("max_pixels and micro_batch must be at least 0; 0 sets no limit")
         if not 0 < self.low <= self.high <= 1:
             raise ValueError(f"budgets are sampled in 0 < low <= high <= 1, got low {self.low} and high {self.high}")
         if not 0 < self.rate < 1:

@@ -5,8 +5,6 @@ resumed run repeats the steps that an uninterrupted one would have made.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from grip_vlm.files import replace_folder
+from grip_vlm.files import new_folder, recover
 
 
 def save_state(
@@ -33,6 +31,9 @@ def save_state(
         modules: their state dicts are saved.
         optimizers: their states are saved, tensors bit for bit.
         counters: anything JSON can hold, `step` among it.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the state that was there is as it was.
     """
     tensors: dict[str, Tensor] = {}
     notes: dict[str, Any] = {"counters": dict(counters), "optimizers": {}}
@@ -50,19 +51,14 @@ def save_state(
                 else:
                     plain[str(index)][key] = value
         notes["optimizers"][name] = {"plain": plain, "param_groups": state["param_groups"]}
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    save_file(tensors, beside / "state.safetensors")
-    (beside / "state.json").write_text(json.dumps(notes), encoding="utf-8")
-    replace_folder(beside, folder)
+    with new_folder(folder) as beside:
+        save_file(tensors, beside / "state.safetensors")
+        (beside / "state.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
 def has_state(folder: Path) -> bool:
     """Whether `folder` (or the one a kill left while replacing it) holds a state; puts the latter back."""
-    old = folder.with_name(f".{folder.name}.old")
-    if not folder.exists() and old.exists():
-        os.replace(old, folder)
+    recover(folder)
     return (folder / "state.json").is_file()
 
 

@@ -57,7 +57,8 @@ def warmup(
         The weights of the best dev score, which are saved in config.out.
     """
     imitated = round(config.attention_share * config.steps)  # steps
-    run = Run(config, method, vlm, scorer, dev_score, auxiliary=relax.auxiliary if imitated < config.steps else None)
+    auxiliary = relax.auxiliary if imitated < config.steps else None
+    run = Run(config, method, vlm, scorer, dev_score, auxiliary=auxiliary, data=bank.digest)
     attention: list[Tensor] = []
     for step, rng, generator in run.steps():
         if step < imitated:
@@ -71,13 +72,28 @@ def warmup(
             teacher = minus_batch_mean([attention[i] for i in chosen], state.visual_mask)
             # The teacher attends to redundant tokens, so importance alone imitates it.
             loss = imitate(run.score(state, k).importance, k, teacher)
+            run.descend(loss)
         else:
             progress = (step - imitated) / max(1, config.steps - imitated)
-            scores = policy.discounted(run.score(state, k))
-            loss = relax.loss(Step(vlm, batch, scores, k, progress, run.auxiliary_model, generator))
-        run.descend(loss)
+            loss = relaxed_step(run, relax, batch, k, progress, generator)
         run.log(loss=loss.item())
     return run.best
+
+
+def relaxed_step(
+    run: Run[WarmupConfig], relax: Relaxation, batch: Batch, k: Tensor, progress: float, generator: torch.Generator
+) -> Tensor:
+    """One optimiser step of the relaxation, in smaller forwards if memory runs out; returns the loss."""
+    begun = generator.get_state()
+
+    def attempt() -> Tensor:
+        generator.set_state(begun)
+        scores = policy.discounted(run.score(batch.encoded.state, k))
+        loss = relax.loss(Step(run.vlm, batch, scores, k, progress, run.auxiliary_model, generator))
+        run.descend(loss)
+        return loss
+
+    return batch.fit.again(attempt, len(k))
 
 
 def teacher_top_k(importance: Tensor, k: Tensor, teacher: Tensor) -> Tensor:
@@ -109,11 +125,9 @@ def all_answer_attention(vlm: FrozenVLM, bank: Bank, count: int, size: int) -> l
 
     The batches are always the same, so that a resumed run gets the same numbers to the bit.
     """
-    attention: list[Tensor] = []
     count = min(count, len(bank))
-    for start in range(0, count, size):
-        attention += answer_attention(vlm, bank.batch(range(start, min(start + size, count))))
-    return attention
+    parts = bank.fit.parts(torch.arange(count), size, lambda part: answer_attention(vlm, bank.batch(part.tolist())))
+    return [attention for part in parts for attention in part]
 
 
 def minus_batch_mean(attention: list[Tensor], mask: Tensor) -> Tensor:
