@@ -174,7 +174,7 @@ def write(rows: list[Row], out: Path) -> None:
     written = write_folder(out / "rows", rows)
     for stale in set((out / "rows").iterdir()) - set(written):
         stale.unlink()
-    print(report.report(report.measure(rows, timed=False), out))
+    print(report.write_report(report.measure(rows, timed=False), out))
 
 
 def main(compare: Compare) -> None:

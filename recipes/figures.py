@@ -24,7 +24,7 @@ def main() -> None:
     report.write([RESULTS / "demo-rows.jsonl"], RESULTS / "frontier.png", RESULTS / "table.md")
     for name in ("compare", "variants"):
         rows = report.read_rows([RESULTS / name / "rows"])
-        report.report(report.measure(rows, timed=False), RESULTS / name)
+        report.write_report(report.measure(rows, timed=False), RESULTS / name)
         print(f"{RESULTS / name / 'report.md'}")
 
 

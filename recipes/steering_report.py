@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grip_vlm.report.statistics import interval, resampled
+from grip_vlm.report.statistics import percentile_interval, resampled_means
 
 PerItem = dict[str, float]
 Groups = dict[tuple[str, str], list[Any]]
@@ -44,7 +44,7 @@ def gain(plus: Sequence[PerItem], minus: Sequence[PerItem]) -> list[float]:
     if not shared:
         raise ValueError("nothing to compare: no item stands in all of the parts")
     each = np.array([[sum(p[item] for p in plus) - sum(m[item] for m in minus) for item in shared]])  # (1, I)
-    low, high = interval(resampled(each, np.random.default_rng(0), 2000)[:, 0])
+    low, high = percentile_interval(resampled_means(each, np.random.default_rng(0), 2000)[:, 0])
     return [round(100 * float(value), 1) for value in (each.mean(), low, high)]
 
 

@@ -6,7 +6,9 @@ import pytest
 from toolkit.rows import coins, rows, write
 
 from grip_vlm import report
+from grip_vlm.report import figures
 from grip_vlm.report.comparisons import comparisons
+from grip_vlm.report.measured import TOKENS
 
 SOME = [
     *rows("grip", {"one": coins(1), "two": coins(2, 10)}),
@@ -89,7 +91,7 @@ def test_a_difference_of_a_constant_shift_is_the_shift():
     shifted = {name: [value + 0.25 for value in values] for name, values in mine.items()}
     (found,) = compared(rows("grip", shifted), rows("random", mine)).values()
     assert (found.difference, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
-    assert found.certain
+    assert found.significant
 
 
 def test_a_difference_changes_sign_with_its_sides():
@@ -129,8 +131,8 @@ def test_a_training_seed_is_drawn_for_all_budgets_of_a_pruner_together():
         for run, score in (("a", 1), ("b", 0))
         for row in rows("grip", {"one": [score]}, budget, checkpoint=run)
     ]
-    draws = report.measure(some).draws
-    assert (draws[:, 0] == draws[:, 1]).all()
+    resamples = report.measure(some).resamples
+    assert (resamples[:, 0] == resamples[:, 1]).all()
 
 
 def test_more_comparisons_make_each_less_certain():
@@ -191,7 +193,8 @@ def test_figure_and_table_are_written(tmp_path, name, magic):
 
 
 def test_a_figure_of_full_and_blind_alone_is_drawn(tmp_path):
-    report.figure([row for row in SOME if row.pruner in ("full", "blind")], tmp_path / "figure.png")
+    measured = report.measure([row for row in SOME if row.pruner in ("full", "blind")])
+    figures.accuracy_over_cost(measured, TOKENS, "grip", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 

@@ -11,7 +11,7 @@ from grip_vlm.report import figures, tables, verdict
 from grip_vlm.report.comparisons import Comparison, comparisons
 from grip_vlm.report.interactive import page
 from grip_vlm.report.measured import FLOPS, TOKENS
-from grip_vlm.report.summaries import Estimate, summaries
+from grip_vlm.report.summaries import Estimate, curve_summaries
 from grip_vlm.report.tables import Table
 
 
@@ -46,19 +46,19 @@ def measured():
 @pytest.fixture(scope="module")
 def folder(measured, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    report.report(measured, folder)
+    report.write_report(measured, folder)
     return folder
 
 
 def test_the_verdict_says_who_is_beaten_by_how_much_and_where_nothing_was_found(measured):
-    said = verdict.by_budget(measured, comparisons(measured, "grip"), "grip")
+    said = verdict.differences_by_budget(measured, comparisons(measured, "grip"), "grip")
     at_ten = next(block for block in said.split("\n\n") if block.startswith("**At 10 %**"))
     assert re.search(r"It beats random by 3\d\.\d to 4\d\.\d points\.", at_ten)
-    assert re.search(r"No certain difference to near_it \(-\d\.\d to \+\d\.\d\)\.", at_ten)
+    assert re.search(r"No significant difference to near_it \(-\d\.\d to \+\d\.\d\)\.", at_ten)
 
 
 def test_the_verdict_says_who_is_lost_to(measured):
-    said = verdict.by_budget(measured, comparisons(measured, "random"), "random")
+    said = verdict.differences_by_budget(measured, comparisons(measured, "random"), "random")
     assert re.search(r"At 2 %\*\*.* It loses to grip by \d\d\.\d to \d\d\.\d and near_it by", said)
 
 
@@ -69,36 +69,36 @@ def test_the_verdict_says_who_is_on_the_frontier(measured):
 
 
 def test_pruners_whose_flops_were_not_counted_are_named(measured):
-    assert "Not counted, and so left out: blind and random." in verdict.on_frontier(measured, FLOPS, "grip")
+    assert "Left out, because their cost is unknown: blind and random." in verdict.on_frontier(measured, FLOPS, "grip")
 
 
 def test_equal_accuracy_costs_what_lies_between_the_points(measured):
-    found = {one.pruner: one for one in summaries(measured, TOKENS, "grip")}
+    found = {one.pruner: one for one in curve_summaries(measured, TOKENS, "grip")}
     wanted, ours = 0.95 * 0.9, 2 * 5 ** ((0.95 * 0.9 - 0.7) / 0.2)
-    assert found["full"].speedup[0.95].value == pytest.approx(100 / ours)
-    assert found["random"].speedup[0.95].value == float("inf")
+    assert found["full"].cost_ratio[0.95].value == pytest.approx(100 / ours)
+    assert found["random"].cost_ratio[0.95].value == float("inf")
     assert wanted > 0.8
     said = verdict.at_equal_accuracy(list(found.values()), TOKENS, "grip")
-    assert "Never there: random." in said
+    assert "Never reached by random." in said
 
 
 def test_a_rival_at_the_same_accuracies_has_no_bjontegaard_difference():
     half = [*curve("grip", 0.3, 0.5, 0.9), *curve("dear", 0.3, 0.5, 0.9, seconds=0.02)]
-    (dear,) = [s for s in summaries(report.measure(half), TOKENS, "grip") if s.pruner == "dear"]
-    assert (dear.ours.value, dear.ours.low, dear.ours.high) == pytest.approx((0.0, 0.0, 0.0))
+    (dear,) = [s for s in curve_summaries(report.measure(half), TOKENS, "grip") if s.pruner == "dear"]
+    assert (dear.bjontegaard.value, dear.bjontegaard.low, dear.bjontegaard.high) == pytest.approx((0.0, 0.0, 0.0))
 
 
 def test_the_area_needs_all_budgets(measured):
     single = report.measure([*FIELD, *rows("single", shares(0.8), "0.1", 20)])
-    area = {one.pruner: tables.estimate(one.area, 100, ".1f") for one in summaries(single, TOKENS, "grip")}
+    area = {one.pruner: tables.estimate_text(one.area, 100, ".1f") for one in curve_summaries(single, TOKENS, "grip")}
     assert area["single"] == "-"
     assert area["grip"] != "-"
 
 
 def test_hypervolume_needs_full_and_blind():
     alone = report.measure(curve("grip", 0.7, 0.9, 0.9))
-    (one,) = summaries(alone, TOKENS, "grip")
-    assert tables.estimate(one.hypervolume, 1, ".3f") == "-"
+    (one,) = curve_summaries(alone, TOKENS, "grip")
+    assert tables.estimate_text(one.hypervolume, 1, ".3f") == "-"
 
 
 def test_latex_escapes_what_it_would_read_itself():
@@ -118,11 +118,11 @@ def test_latex_escapes_what_it_would_read_itself():
     ],
 )
 def test_an_estimate_says_never_and_unknown(found, text):
-    assert tables.estimate(found, 1, ".2f") == text
+    assert tables.estimate_text(found, 1, ".2f") == text
 
 
 def test_the_table_by_budget_marks_the_best_and_what_differs(measured):
-    head, lines = tables.by_budget(measured, comparisons(measured, "grip"))
+    head, lines = tables.accuracy_by_budget(measured, comparisons(measured, "grip"))
     assert head == ["pruner", "2 %", "10 %", "50 %"]
     cells = {line[0]: line[1:] for line in lines}
     assert cells["grip"][1].startswith("**90.0** ± ")
@@ -132,7 +132,7 @@ def test_the_table_by_budget_marks_the_best_and_what_differs(measured):
 
 
 def test_the_verdict_does_not_call_certain_what_holm_does_not():
-    assert not Comparison("x", "0.1", 0.02, 0.001, 0.04, p=0.2).certain
+    assert not Comparison("x", "0.1", 0.02, 0.001, 0.04, p=0.2).significant
 
 
 def test_a_report_has_every_figure_table_and_page(folder):
@@ -145,7 +145,7 @@ def test_a_report_has_every_figure_table_and_page(folder):
 
 
 def test_a_figure_has_the_same_bytes_again(measured, folder, tmp_path):
-    figures.over(measured, TOKENS, "grip", tmp_path / "again.svg")
+    figures.accuracy_over_cost(measured, TOKENS, "grip", tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_bytes() == (folder / "kept.svg").read_bytes()
 
 
@@ -154,7 +154,7 @@ def test_the_page_loads_nothing_and_holds_every_point(measured):
     assert set(re.findall(r"https?://[^\s\"')]+", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<(link|img|script)[^>]*\b(src|href)=|@import|fetch\(", text)
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
-    told = {(point["pruner"], point["said"]): point["accuracy"] for point in data["points"]}
+    told = {(point["pruner"], point["budget"]): point["accuracy"] for point in data["points"]}
     assert told["grip", "2 %"] == 70.0
     assert len(told) == len(measured.points)
 
@@ -173,7 +173,7 @@ def test_names_keep_their_distance_their_order_and_the_picture():
 
 def test_ours_must_have_been_measured(measured, tmp_path):
     with pytest.raises(ValueError, match="no rows of 'gripp' to compare; measured were grip, near_it, random"):
-        report.report(measured, tmp_path, "gripp")
+        report.write_report(measured, tmp_path, "gripp")
 
 
 def test_a_computation_in_two_files_counts_once(tmp_path):
@@ -203,7 +203,7 @@ def test_rows_of_several_vlms_are_refused(tmp_path):
 def test_flops_must_be_counted_for_the_vlm_of_the_rows(tmp_path, text, message):
     path = write(tmp_path / "rows.jsonl", rows("random", {"one": [1]}))
     (tmp_path / "flops.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"{message}.*; `grip-vlm flops --vlm v --out .*` makes one"):
+    with pytest.raises(ValueError, match=rf"{message}.*; `grip-vlm flops --vlm v --out .*` writes one"):
         report.write([path], tmp_path / "out.png", flops=tmp_path / "flops.json")
 
 

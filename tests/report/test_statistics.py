@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from grip_vlm.report.curves import bjontegaard, cost_at, frontier, hypervolume, log_area, log_cost
-from grip_vlm.report.statistics import holm, interval, resampled, seed_shares, student
+from grip_vlm.report.statistics import holm, percentile_interval, resampled_means, seed_shares, student_interval
 
 COSTS, ACCURACIES = [10.0, 14.0, 20.0, 30.0, 45.0], [50.0, 56.0, 60.0, 62.0, 62.5]
 
@@ -16,20 +16,20 @@ COSTS, ACCURACIES = [10.0, 14.0, 20.0, 30.0, 45.0], [50.0, 56.0, 60.0, 62.0, 62.
 def test_resampled_means_are_distributed_as_all_resamples_there_are():
     scores = np.array([0.0, 0.0, 1.0])
     exact = [np.mean(picked) for picked in itertools.product(scores, repeat=3)]
-    drawn = resampled([scores], np.random.default_rng(0))[:, 0]
+    drawn = resampled_means([scores], np.random.default_rng(0))[:, 0]
     for value in (0, 1 / 3, 2 / 3, 1):
         assert np.isclose(drawn, value).mean() == pytest.approx(np.isclose(exact, value).mean(), abs=0.01)
 
 
 def test_all_rows_are_resampled_with_the_same_items():
     scores = np.random.default_rng(1).random((2, 9))
-    drawn = resampled([scores[0], scores[1], scores[0] + scores[1]], np.random.default_rng(0), 50)
+    drawn = resampled_means([scores[0], scores[1], scores[0] + scores[1]], np.random.default_rng(0), 50)
     assert drawn[:, 2] == pytest.approx(drawn[:, 0] + drawn[:, 1])
 
 
 def test_the_items_of_an_image_are_drawn_together():
     scores, images = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]), ["b", "b", "a"]
-    drawn = resampled(scores, np.random.default_rng(0), images=images)
+    drawn = resampled_means(scores, np.random.default_rng(0), images=images)
     twice = {(2, 0): (1.0, 0.5), (1, 1): (2 / 3, 1 / 3), (0, 2): (0.0, 0.0)}  # how often b and a -> means
     assert set(map(tuple, drawn.round(9).tolist())) == {tuple(np.round(means, 9)) for means in twice.values()}
     assert np.isclose(drawn[:, 0], 2 / 3).mean() == pytest.approx(0.5, abs=0.01)
@@ -37,21 +37,21 @@ def test_the_items_of_an_image_are_drawn_together():
 
 def test_images_of_one_item_each_are_items():
     scores = np.random.default_rng(1).random((2, 9))
-    drawn = resampled(scores, np.random.default_rng(0), 50)
-    assert (resampled(scores, np.random.default_rng(0), 50, list("abcdefghi")) == drawn).all()
+    drawn = resampled_means(scores, np.random.default_rng(0), 50)
+    assert (resampled_means(scores, np.random.default_rng(0), 50, list("abcdefghi")) == drawn).all()
 
 
 def test_the_interval_is_about_two_standard_errors_on_each_side():
-    drawn = resampled([[0.0, 1.0] * 200], np.random.default_rng(0))[:, 0]
-    assert interval(drawn) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.005)
+    drawn = resampled_means([[0.0, 1.0] * 200], np.random.default_rng(0))[:, 0]
+    assert percentile_interval(drawn) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.005)
 
 
 def test_an_interval_may_end_at_infinity():
-    assert interval([1.0] * 90 + [math.inf] * 10) == (1.0, math.inf)
+    assert percentile_interval([1.0] * 90 + [math.inf] * 10) == (1.0, math.inf)
 
 
 def test_there_is_no_interval_of_what_is_sometimes_undefined():
-    assert all(map(math.isnan, interval([1.0, 2.0, math.nan])))
+    assert all(map(math.isnan, percentile_interval([1.0, 2.0, math.nan])))
 
 
 def test_resampled_seeds_vary_as_seeds_do():
@@ -67,30 +67,33 @@ def test_one_seed_has_all_of_every_resample():
 
 
 def test_without_seeds_the_interval_is_the_normal_one():
-    assert student(1.0, 0.25, []) == pytest.approx((1 - 1.96 * 0.5, 1 + 1.96 * 0.5, 0.0455), abs=1e-3)
+    assert student_interval(1.0, 0.25, []) == pytest.approx((1 - 1.96 * 0.5, 1 + 1.96 * 0.5, 0.0455), abs=1e-3)
 
 
 def test_where_two_seeds_make_all_of_the_variance_the_interval_is_students_with_one_degree_of_freedom():
-    assert student(2.0, 1.0, [(1.0, 2)]) == pytest.approx((2 - 12.706, 2 + 12.706, 2 * 0.1476), abs=1e-3)
+    assert student_interval(2.0, 1.0, [(1.0, 2)]) == pytest.approx((2 - 12.706, 2 + 12.706, 2 * 0.1476), abs=1e-3)
 
 
 def test_degrees_of_freedom_are_satterthwaites():
     by_welch = (0.3 + 0.5) ** 2 / (0.3**2 / 2 + 0.5**2 / 4)
-    low, high, p = student(1.5, 0.8, [(0.3, 3), (0.5, 5)])
+    low, high, p = student_interval(1.5, 0.8, [(0.3, 3), (0.5, 5)])
     assert p == pytest.approx(2 * stats.t.sf(1.5 / 0.8**0.5, by_welch))
     assert high - low == pytest.approx(2 * stats.t.ppf(0.975, by_welch) * 0.8**0.5)
 
 
 def test_what_never_varies_is_certain_of_its_value():
-    assert student(0.5, 0.0, []) == (0.5, 0.5, 0.0)
-    assert student(0.0, 0.0, [(0.0, 3)]) == (0.0, 0.0, 1.0)
+    assert student_interval(0.5, 0.0, []) == (0.5, 0.5, 0.0)
+    assert student_interval(0.0, 0.0, [(0.0, 3)]) == (0.0, 0.0, 1.0)
 
 
 def test_three_seeds_that_agree_by_chance_are_rarely_called_certain():
     """Two methods of equal accuracy whose training seeds are all that differs, 3 against 3."""
     seeds = np.random.default_rng(0).normal(size=(4000, 2, 3))
     parts = seeds.var(2, ddof=1) / 3
-    p = [student(a - b, va + vb, [(va, 3), (vb, 3)])[2] for (a, b), (va, vb) in zip(seeds.mean(2), parts, strict=True)]
+    p = [
+        student_interval(a - b, va + vb, [(va, 3), (vb, 3)])[2]
+        for (a, b), (va, vb) in zip(seeds.mean(2), parts, strict=True)
+    ]
     assert np.mean(np.array(p) < 0.05) < 0.06
     assert np.mean(np.array(p) < 0.001) < 0.003
 

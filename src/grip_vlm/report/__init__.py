@@ -1,4 +1,4 @@
-"""rows -> frontier: accuracy over cost with paired intervals, as tables, figures and sentences. Never loads a model."""
+"""Reports from rows: accuracy over cost with paired intervals, as tables, figures and sentences. Loads no model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ from grip_vlm.files import write_text
 from grip_vlm.report import metrics, tables, verdict
 from grip_vlm.report.comparisons import comparisons
 from grip_vlm.report.measured import TOKENS, Measured, Point, measure, read_flops
-from grip_vlm.report.summaries import summaries
+from grip_vlm.report.summaries import curve_summaries
 
-__all__ = ["Point", "measure", "metrics", "points", "read_rows", "report", "table", "write"]
+__all__ = ["Point", "measure", "metrics", "points", "read_rows", "table", "write", "write_report"]
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
@@ -19,7 +19,10 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 
 def table(rows: Sequence[Row], ours: str = "grip", timed: bool = True) -> str:
-    """Markdown: every pruner and budget, with the paired difference of ours to each; the clocks if they are `timed`."""
+    """A Markdown table of every pruner and budget with the paired difference of ours to each.
+
+    Seconds are shown if `timed`. Raises what `measure` raises.
+    """
     return _table(measure(rows, timed=timed), ours)
 
 
@@ -31,13 +34,21 @@ def write(
     ours: str = "grip",
     flops: Path | None = None,
 ) -> str:
-    """Read rows; write what a path is given for: the figure, the table, the report.
+    """Read rows and write the outputs that have a path.
+
+    Args:
+        paths: files or folders of rows.
+        out: the figure.
+        table_path: the Markdown table.
+        folder: the report, see `write_report`.
+        ours: the pruner that all others are compared with.
+        flops: the file written by `grip-vlm flops`.
 
     Returns:
-        The report's sentences if there is one, else the table.
+        The report's sentences if `folder` is given, else the table.
 
     Raises:
-        ValueError: no path is given, or rows or FLOPs cannot be used.
+        ValueError: no output has a path, or the rows or FLOPs are unusable.
     """
     if not (out or table_path or folder):
         raise ValueError("nothing to write; give --out FIGURE.png, --table TABLE.md or --report FOLDER")
@@ -48,7 +59,7 @@ def write(
         _figure(measured, out, ours)
     if table_path:
         write_text(table_path, text)
-    return report(measured, folder, ours) if folder else text
+    return write_report(measured, folder, ours) if folder else text
 
 
 def _table(measured: Measured, ours: str) -> str:
@@ -58,14 +69,17 @@ def _table(measured: Measured, ours: str) -> str:
 def _figure(measured: Measured, path: Path, ours: str) -> None:
     from grip_vlm.report import figures
 
-    figures.over(measured, TOKENS, ours, path)
+    figures.accuracy_over_cost(measured, TOKENS, ours, path)
 
 
-def report(measured: Measured, folder: Path, ours: str = "grip") -> str:
-    """Everything there is to say, into a folder; read its report.md first.
+def write_report(measured: Measured, folder: Path, ours: str = "grip") -> str:
+    """Write the whole report into a folder.
 
-    report.md (sentences, accuracy by budget, curve numbers), table.md (every point), accuracy.tex, and for every cost
-    (kept, flops, seconds) COST.png, COST.svg and curves-COST.tex; tasks.png and .svg; frontier.html (interactive).
+    - report.md: sentences, accuracy by budget, numbers of whole curves.
+    - table.md: every point. accuracy.tex: accuracy by budget.
+    - COST.png, COST.svg and curves-COST.tex for every known cost: kept, flops, seconds.
+    - tasks.png and tasks.svg: one panel per benchmark.
+    - frontier.html: the interactive page.
 
     Returns:
         The sentences.
@@ -78,31 +92,31 @@ def report(measured: Measured, folder: Path, ours: str = "grip") -> str:
     if ours not in measured.pruners():
         raise ValueError(f"there are no rows of {ours!r} to compare; measured were {', '.join(measured.pruners())}")
     compared = comparisons(measured, ours)
-    accuracy = tables.by_budget(measured, compared)
-    sentences = [verdict.by_budget(measured, compared, ours)]
+    accuracy = tables.accuracy_by_budget(measured, compared)
+    sentences = [verdict.differences_by_budget(measured, compared, ours)]
     curves = []
     for axis in measured.axes():
-        found = summaries(measured, axis, ours)
-        numbers = tables.curve_numbers(found, axis, ours)
-        sentences += [verdict.on_frontier(measured, axis, ours), verdict.at_equal_accuracy(found, axis, ours)]
+        summaries = curve_summaries(measured, axis, ours)
+        numbers = tables.curve_numbers(summaries, axis, ours)
+        sentences += [verdict.on_frontier(measured, axis, ours), verdict.at_equal_accuracy(summaries, axis, ours)]
         curves.append(f"### Over {axis.name}\n\n![over {axis.name}]({axis.field}.svg)\n\n{tables.markdown(numbers)}")
         write_text(folder / f"curves-{axis.field}.tex", tables.latex(numbers))
         for ending in ("png", "svg"):
-            figures.over(measured, axis, ours, folder / f"{axis.field}.{ending}")
+            figures.accuracy_over_cost(measured, axis, ours, folder / f"{axis.field}.{ending}")
     for ending in ("png", "svg"):
-        figures.tasks(measured, ours, folder / f"tasks.{ending}")
+        figures.accuracy_by_benchmark(measured, ours, folder / f"tasks.{ending}")
     write_text(folder / "table.md", _table(measured, ours))
     write_text(folder / "accuracy.tex", tables.latex(accuracy))
     write_text(folder / "frontier.html", interactive.page(measured, compared, ours))
-    said = "\n".join(sentences)
+    text = "\n".join(sentences)
     by_budget = f"## Accuracy by budget\n\n{tables.markdown(accuracy)}\n![tasks](tasks.svg)\n"
     parts = [
         f"# {measured.vlm}: {ours} and the others\n",
-        said,
+        text,
         by_budget,
         "## Whole curves\n",
         *curves,
         verdict.METHOD,
     ]
     write_text(folder / "report.md", "\n".join(parts))
-    return said
+    return text

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def frontier(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
-    """Indices of the points to which nothing as cheap or cheaper is equal, cheapest first; cost and accuracy (P,)."""
+    """Indices of the points that are more accurate than every other point of at most their cost, cheapest first.
+
+    Of equal points the first counts.
+
+    Args:
+        cost, accuracy: (P,)
+    """
     costs, accuracies = np.asarray(cost, dtype=float), np.asarray(accuracy, dtype=float)
     order = np.lexsort((-accuracies, costs))
     best = np.maximum.accumulate(np.r_[-np.inf, accuracies[order]])
@@ -20,14 +26,14 @@ def frontier(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
 
 
 def log_area(share: ArrayLike, accuracy: ArrayLike) -> Array:
-    """AUC over log-budget: the mean accuracy over log(share), straight between the budgets.
+    """AUC over log-budget: the mean accuracy over log(share), linear between the budgets.
 
     Args:
-        share: (B,), of the tokens, increasing, two at least.
+        share: (B,) of the tokens kept, increasing, at least two.
         accuracy: (..., B)
 
     Returns:
-        (...), in the units of accuracy.
+        (...) in the unit of accuracy.
     """
     x, y = np.log(np.asarray(share, dtype=float)), np.asarray(accuracy, dtype=float)
     area = ((y[..., 1:] + y[..., :-1]) / 2 * np.diff(x)).sum(-1)
@@ -37,12 +43,16 @@ def log_area(share: ArrayLike, accuracy: ArrayLike) -> Array:
 def hypervolume(cost: ArrayLike, gain: ArrayLike, low: float, high: float) -> Array:
     """The share of the rectangle [log low, log high] x [0, 1] that the points dominate.
 
-    The staircase of Zitzler and Thiele, IEEE Trans. Evol. Comp. 3 (1999), with the reference point (high, 0); the
-    logarithm and both scales are ours: gain is 0 without the image and 1 with all tokens, `high` what the latter cost.
+    The staircase of Zitzler and Thiele, IEEE Trans. Evol. Comp. 3 (1999), with the reference point (high, 0). The
+    logarithm and both scales are ours. The gain is 0 without the image and 1 with all tokens; `high` is the cost of all
+    tokens.
 
     Args:
-        cost: (B,), none below low; what costs more than high dominates nothing.
-        gain: (..., B); negative ones dominate nothing, and one above 1 no more than 1.
+        cost: (B,) at least `low`. Points that cost more than `high` dominate nothing.
+        gain: (..., B), clipped to [0, 1].
+
+    Returns:
+        (...) in [0, 1].
     """
     order = np.argsort(cost)
     edges = np.log(np.r_[np.asarray(cost, dtype=float)[order], high].clip(max=high) / low) / np.log(high / low)
@@ -51,10 +61,10 @@ def hypervolume(cost: ArrayLike, gain: ArrayLike, low: float, high: float) -> Ar
 
 
 def log_cost(cost: ArrayLike, accuracy: ArrayLike) -> "PchipInterpolator | None":
-    """The logarithm of the cost as a monotone function of the accuracy, along the frontier of the points (B,).
+    """Log cost as a monotone function of accuracy, interpolated along the frontier of the points (B,).
 
     Returns:
-        None where the frontier has less than two points.
+        None if the frontier has fewer than two points.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -65,13 +75,16 @@ def log_cost(cost: ArrayLike, accuracy: ArrayLike) -> "PchipInterpolator | None"
 
 
 def bjontegaard(ours: "PchipInterpolator | None", theirs: "PchipInterpolator | None") -> float:
-    """How much more our curve costs than theirs at equal accuracy, both from `log_cost`: -0.5 is half, everywhere.
+    """The relative cost difference of our curve to theirs at equal accuracy: -0.5 means that ours costs half as much.
 
-    The mean difference of log cost over the accuracies that both reach, taken out of the logarithm (Bjontegaard,
-    VCEG-M33, 2001; interpolated piecewise as in JCTVC-L1100, 2013).
+    It is exp(mean difference of log cost over the accuracies that both reach) - 1 (Bjontegaard, VCEG-M33, 2001;
+    piecewise interpolation as in JCTVC-L1100, 2013).
+
+    Args:
+        ours, theirs: from `log_cost`.
 
     Returns:
-        NaN where one is None, or no accuracy of one is in the other's range.
+        NaN if a curve is None or the accuracy ranges do not overlap.
     """
     if ours is None or theirs is None:
         return float("nan")
@@ -82,10 +95,10 @@ def bjontegaard(ours: "PchipInterpolator | None", theirs: "PchipInterpolator | N
 
 
 def cost_at(accuracy: float, cost: ArrayLike, accuracies: ArrayLike) -> float:
-    """The least cost at which a method reaches `accuracy`: log-linear between the points (B,) of its frontier.
+    """The lowest cost at which a method reaches `accuracy`, log-linear between the points (B,) of its frontier.
 
     Returns:
-        Infinity if it never does; nothing below the cheapest point: no extrapolation.
+        Infinity if it never reaches it. Never less than the cost of the cheapest point: there is no extrapolation.
     """
     best = frontier(cost, accuracies)
     costs, reached = np.asarray(cost, dtype=float)[best], np.asarray(accuracies, dtype=float)[best]

@@ -1,6 +1,6 @@
-"""The frontier and its tasks as pictures: ours and the best few in colour, the others grey, every line named.
+"""Figures of accuracy over cost: ours and the best few pruners in colour, the others grey, every line labelled.
 
-Colour-blind readers tell the colours apart (Okabe and Ito, Color Universal Design, 2008), and the markers differ too.
+Colour-blind readers can tell the colours apart (Okabe and Ito, Color Universal Design, 2008). The markers differ too.
 """
 
 from collections.abc import Sequence
@@ -16,57 +16,64 @@ from grip_vlm.evaluation.rows import FIXED
 from grip_vlm.report.measured import TOKENS, Axis, Measured
 from grip_vlm.report.tables import ranked
 
-COLOURS = ("#d55e00", "#0072b2", "#000000", "#e69f00", "#56b4e9", "#009e73")  # ours first; none that turns light grey
+COLOURS = (
+    "#d55e00",
+    "#0072b2",
+    "#000000",
+    "#e69f00",
+    "#56b4e9",
+    "#009e73",
+)  # ours first; none that looks light grey to a colour-blind reader
 MARKERS = "osD^vP"
 GREY = "#b0b0b0"
 
 
 def styles(measured: Measured, ours: str) -> dict[str, dict[str, Any]]:
-    """pruner -> how its line is drawn; in the order of `ranked`, ours first."""
+    """pruner -> matplotlib options of its line; ours first, the others in the order of `ranked`."""
     names = sorted(ranked(measured), key=lambda name: name != ours)
-    first = 0 if names and names[0] == ours else 1  # the first colour is ours alone
-    found: dict[str, dict[str, Any]] = {}
+    first = 0 if names and names[0] == ours else 1  # the first colour is reserved for ours
+    options: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(names, start=first):
         if i < len(COLOURS):
-            found[name] = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 4.5, "lw": 1.5, "zorder": 3}
+            options[name] = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 4.5, "lw": 1.5, "zorder": 3}
         else:
-            found[name] = {"color": GREY, "marker": ".", "ms": 4, "lw": 0.8, "zorder": 2}
-    if ours in found:
-        found[ours] |= {"ms": 7, "lw": 2.6, "zorder": 4}
-    return found
+            options[name] = {"color": GREY, "marker": ".", "ms": 4, "lw": 0.8, "zorder": 2}
+    if ours in options:
+        options[ours] |= {"ms": 7, "lw": 2.6, "zorder": 4}
+    return options
 
 
-def over(measured: Measured, axis: Axis, ours: str, path: Path) -> None:
-    """Accuracy over a cost: one line per pruner, bands of 95 % for those in colour, names where the lines begin."""
+def accuracy_over_cost(measured: Measured, axis: Axis, ours: str, path: Path) -> None:
+    """Accuracy over a cost: one line per pruner, 95 % bands for those in colour, labels at the lines' left ends."""
     figure = Figure(figsize=(8.2, 5.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     starts = {}
     for name, style in styles(measured, ours).items():
-        mine = [measured.points[i] for i in measured.at(name, axis)]
-        if not mine:
+        points = [measured.points[i] for i in measured.indices(name, axis)]
+        if not points:
             continue
-        x = [point.cost(axis) for point in mine]
+        x = [point.cost(axis) for point in points]
         if style["color"] != GREY:
-            low, high = [100 * point.low for point in mine], [100 * point.high for point in mine]
+            low, high = [100 * point.low for point in points], [100 * point.high for point in points]
             axes.fill_between(x, low, high, color=style["color"], alpha=0.13, lw=0)
-        axes.plot(x, [100 * point.accuracy for point in mine], **style)
-        starts[name] = (x[0], 100 * mine[0].accuracy, style["color"])
-    _levels(axes, {p.pruner: 100 * p.accuracy for p in measured.points if p.pruner in FIXED})
-    for i in measured.at("full", axis):
+        axes.plot(x, [100 * point.accuracy for point in points], **style)
+        starts[name] = (x[0], 100 * points[0].accuracy, style["color"])
+    _reference_lines(axes, {p.pruner: 100 * p.accuracy for p in measured.points if p.pruner in FIXED})
+    for i in measured.indices("full", axis):
         axes.plot(measured.points[i].cost(axis), 100 * measured.points[i].accuracy, "*", ms=11, color="0.2", zorder=5)
-    _scale(axes, measured, axis)
+    _scale_cost(axes, measured, axis)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.set_xlabel(f"{axis.name} ({axis.unit})")
     axes.set_ylabel("accuracy, macro mean (%)")
     axes.set_title(f"{measured.vlm}: accuracy over {axis.name}", loc="left")
     axes.grid(alpha=0.25)
-    _names(axes, starts, ours)
+    _label_lines(axes, starts, ours)
     save(figure, path)
 
 
-def tasks(measured: Measured, ours: str, path: Path) -> None:
-    """Accuracy over the tokens kept, a panel per benchmark, one legend beside them."""
+def accuracy_by_benchmark(measured: Measured, ours: str, path: Path) -> None:
+    """Accuracy over the tokens kept: one panel per benchmark and one legend."""
     names = list(measured.points[0].by_benchmark)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -77,14 +84,14 @@ def tasks(measured: Measured, ours: str, path: Path) -> None:
     lines = {}
     for axes, benchmark in zip(grid, names, strict=False):
         for name, style in styles(measured, ours).items():
-            mine = [measured.points[i] for i in measured.at(name)]
+            points = [measured.points[i] for i in measured.indices(name)]
             (line,) = axes.plot(
-                [point.cost(TOKENS) for point in mine], [100 * p.by_benchmark[benchmark] for p in mine], **style
+                [point.cost(TOKENS) for point in points], [100 * p.by_benchmark[benchmark] for p in points], **style
             )
             lines[name if style["color"] != GREY else "others"] = line
         fixed = {p.pruner: 100 * p.by_benchmark[benchmark] for p in measured.points if p.pruner in FIXED}
-        _levels(axes, fixed, named=axes is grid[0])
-        _scale(axes, measured, TOKENS)
+        _reference_lines(axes, fixed, labelled=axes is grid[0])
+        _scale_cost(axes, measured, TOKENS)
         axes.set_title(benchmark, loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
@@ -96,7 +103,10 @@ def tasks(measured: Measured, ours: str, path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """PNG, or what the ending of `path` says: the same bytes for the same figure, written whole or not at all."""
+    """Write the figure in the format of the ending of `path`, or PNG. Equal figures give equal bytes.
+
+    The file is written beside its place and then renamed, so it is never incomplete.
+    """
     kind = path.suffix.lstrip(".") or "png"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}")
@@ -105,15 +115,14 @@ def save(figure: Figure, path: Path) -> None:
     beside.replace(path)
 
 
-def _levels(axes: Axes, accuracies: dict[str, float], named: bool = True) -> None:
-    """`full` and `blind` as dashed and dotted lines."""
+def _reference_lines(axes: Axes, accuracies: dict[str, float], labelled: bool = True) -> None:
+    """`full` as a dashed line and `blind` as a dotted line."""
     for name, accuracy in accuracies.items():
         axes.axhline(accuracy, color="0.35", ls="--" if name == "full" else ":", lw=1)
-        if named:
-            at = (1, accuracy)
+        if labelled:
             axes.annotate(
                 name,
-                at,
+                (1, accuracy),
                 (-3, 1),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
@@ -122,23 +131,23 @@ def _levels(axes: Axes, accuracies: dict[str, float], named: bool = True) -> Non
             )
 
 
-def _scale(axes: Axes, measured: Measured, axis: Axis) -> None:
-    """A logarithmic cost; over the tokens, ticks stand at the budgets."""
+def _scale_cost(axes: Axes, measured: Measured, axis: Axis) -> None:
+    """A logarithmic cost axis. Over tokens, the ticks are the budgets."""
     axes.set_xscale("log")
     axes.minorticks_off()
     if axis is TOKENS:
-        shares = [*measured.budgets().values(), *(measured.points[i].kept for i in measured.at("full"))]
+        shares = [*measured.budgets().values(), *(measured.points[i].kept for i in measured.indices("full"))]
         ticks = sorted({round(100 * share) for share in shares} - {0})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         return
     low, high = axes.get_xlim()
-    if high < 10 * low:  # too few powers of ten
+    if high < 10 * low:  # too few powers of ten for ticks
         axes.xaxis.set_major_locator(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
-def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -> None:
-    """Every line's name left of the axes, level with where it begins as far as the names leave each other room."""
+def _label_lines(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -> None:
+    """Every line's name left of the axes, at the height of its left end. Names that would overlap are moved apart."""
     if not starts:
         return
     low, high = axes.get_ylim()
@@ -161,15 +170,15 @@ def _names(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -
                 "color": colour,
                 "lw": 0.8,
                 "ls": ":",
-            },  # no line of data is dotted
+            },  # dotted, as no line of data is
         )
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights as near as may be to the wanted ones, in their order, at least `gap` apart.
+    """Heights close to the wanted ones, in the same order, at least `gap` apart.
 
-    Those that overlap are stacked around their middle, again and again until no stacks overlap; stacks stay between low
-    and high if there is room for all.
+    Overlapping heights are stacked around their mean until no stacks overlap. Stacks stay between `low` and `high` if
+    there is space for all.
     """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     stacks = [([i], wanted[i]) for i in order]

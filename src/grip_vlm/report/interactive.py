@@ -1,6 +1,6 @@
-"""The figures as one HTML file that answers the mouse: offline, every cost and task, names to press, marks to read.
+"""The figures as one interactive HTML file that works offline: every cost and benchmark, lines to hide, tooltips.
 
-Drawn by a page of our own rather than a library: it stays under 100 kB, where plotly embeds 4 MB of code.
+Ours: the page draws itself and stays under 100 kB. A plotly page embeds 4 MB of code.
 """
 
 import json
@@ -8,31 +8,32 @@ import math
 from importlib.resources import files
 
 from grip_vlm.evaluation.rows import FIXED
+from grip_vlm.report.comparisons import Comparison
 from grip_vlm.report.figures import GREY, styles
 from grip_vlm.report.measured import Measured
-from grip_vlm.report.tables import Compared, budget_said, points
+from grip_vlm.report.tables import Compared, budget_text, difference_text
 
 
 def page(measured: Measured, compared: Compared, ours: str) -> str:
-    """HTML with its data inside; nothing is loaded from anywhere."""
+    """The page as HTML. It contains its data and loads nothing."""
     axes = measured.axes()
-    told = []
+    points = []
     for point in measured.points:
-        found = compared.get((point.pruner, point.budget))
+        comparison = compared.get((point.pruner, point.budget))
         costs = [point.cost(axis) for axis in axes]
-        told.append(
+        points.append(
             {
                 "pruner": point.pruner,
-                "said": "all tokens" if point.pruner in FIXED else budget_said(point.budget),
+                "budget": "all tokens" if point.pruner in FIXED else budget_text(point.budget),
                 "costs": [round(cost, 6) if math.isfinite(cost) else None for cost in costs],
                 "accuracy": round(100 * point.accuracy, 2),
                 "low": round(100 * point.low, 2),
                 "high": round(100 * point.high, 2),
                 "tasks": {name: round(100 * value, 2) for name, value in point.by_benchmark.items()},
-                "difference": f"{ours} minus this: {points(found)} points, p {found.p:.2g}" if found else "",
+                "difference": _difference(comparison, ours) if comparison else "",
             }
         )
-    drawn = [
+    lines = [
         {
             "name": name,
             "colour": style["color"],
@@ -46,9 +47,13 @@ def page(measured: Measured, compared: Compared, ours: str) -> str:
         "vlm": measured.vlm,
         "axes": [{"name": axis.name, "unit": axis.unit} for axis in axes],
         "tasks": list(measured.points[0].by_benchmark),
-        "points": told,
-        "styles": drawn,
+        "points": points,
+        "styles": lines,
     }
     template = (files("grip_vlm.report") / "interactive.html").read_text(encoding="utf-8")
-    # A "<" in a name cannot end the script it stands in.
+    # Escaped, because "</script>" in a name would end the script element that holds the data.
     return template.replace("DATA", json.dumps(data).replace("<", "\\u003c"), 1)
+
+
+def _difference(comparison: Comparison, ours: str) -> str:
+    return f"{ours} minus this: {difference_text(comparison)} points, p {comparison.p:.2g}"

@@ -1,4 +1,4 @@
-"""Rows -> points: the accuracy and cost of every pruner at every budget, and what each is when data is drawn again."""
+"""Rows -> points: accuracy and cost of every pruner at every budget, and their bootstrap resamples."""
 
 import json
 from collections import defaultdict
@@ -10,20 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 from grip_vlm.evaluation.rows import FIXED, Row
-from grip_vlm.report.statistics import REPETITIONS, Array, resampled, seed_shares, student
+from grip_vlm.report.statistics import RESAMPLES, Array, resampled_means, seed_shares, student_interval
 
 Flops = Mapping[str, Mapping[str, float]]  # pruner -> budget -> FLOPs of an answer
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A cost: the field of `Point` that holds it, and how people read it."""
+    """A cost: the field of `Point` that holds it, and its name and unit in reports."""
 
     field: str
     name: str
     unit: str
     scale: float
-    """from the field to the unit"""
+    """Factor from the field's value to the unit."""
 
 
 TOKENS = Axis("kept", "visual tokens kept", "%", 100)
@@ -38,75 +38,76 @@ class Point:
     pruner: str
     budget: str
     kept: float
-    """share of the visual tokens"""
+    """Share of the visual tokens, mean over items and layers."""
     accuracy: float
-    """macro mean over benchmarks, training seeds averaged"""
+    """Macro mean over benchmarks, averaged over training seeds, in [0, 1]."""
     low: float
     high: float
-    """95 % interval: images resampled within benchmarks, and training seeds (`statistics.student`)"""
+    """95 % interval over images within benchmarks and over training seeds (`statistics.student_interval`)."""
     by_benchmark: dict[str, float]
     seconds: float
-    """median per item; NaN where the clocks say nothing"""
+    """Median per item; NaN if the rows are not timed."""
     seeds: int = 1
     seed_variance: float = 0.0
-    """of the accuracy, as far as training seeds make it; 0 where there is one"""
+    """Part of the accuracy's variance that is due to training seeds; 0 for a single seed."""
     flops: float | None = None
-    """of an answer, where they were counted"""
+    """FLOPs of one answer; None if they were not counted."""
 
     def cost(self, axis: Axis) -> float:
-        """In the unit of the axis; NaN if unknown."""
+        """The cost in the axis's unit; NaN if unknown."""
         value: float | None = getattr(self, axis.field)
         return float("nan") if value is None else value * axis.scale
 
 
 class Measured(NamedTuple):
-    """Everything that rows say, and how much of it is chance."""
+    """Points and their bootstrap resamples."""
 
     vlm: str
     points: list[Point]
-    """sorted by pruner and tokens kept"""
-    draws: Array
-    """(R, P): the accuracy of every point in every resample; items are the same for all points of a resample"""
+    """Sorted by pruner and tokens kept."""
+    resamples: Array
+    """(R, P) accuracy of every point in every bootstrap resample. A resample has the same items for all points."""
 
     def axes(self) -> list[Axis]:
-        """The costs that are known: tokens, and what some point has."""
+        """The costs that at least one point has."""
         return [axis for axis in (TOKENS, FLOPS, SECONDS) if np.isfinite([p.cost(axis) for p in self.points]).any()]
 
     def pruners(self) -> list[str]:
-        """Those that have budgets: without `full` and `blind`."""
+        """Pruners with budgets: all but `full` and `blind`."""
         return sorted({point.pruner for point in self.points} - set(FIXED))
 
-    def at(self, pruner: str, axis: Axis = TOKENS) -> list[int]:
+    def indices(self, pruner: str, axis: Axis = TOKENS) -> list[int]:
         """Indices of a pruner's points with a known cost, cheapest first."""
         known = [i for i, p in enumerate(self.points) if p.pruner == pruner and np.isfinite(p.cost(axis))]
         return sorted(known, key=lambda i: self.points[i].cost(axis))
 
     def budgets(self) -> dict[str, float]:
-        """budget -> share of the tokens it allows, smallest first: the most that any pruner keeps."""
+        """budget -> the largest share of the tokens that a pruner keeps at it, smallest first."""
         ordered = sorted((p for p in self.points if p.pruner not in FIXED), key=lambda p: p.kept)
-        widest = {point.budget: point.kept for point in ordered}
-        return dict(sorted(widest.items(), key=lambda item: item[1]))
+        largest = {point.budget: point.kept for point in ordered}
+        return dict(sorted(largest.items(), key=lambda item: item[1]))
 
 
 def read_flops(path: Path, vlm: str) -> Flops:
-    """What `grip-vlm flops` wrote for this VLM.
+    """The FLOPs that `grip-vlm flops` wrote for this VLM.
 
     Raises:
-        ValueError: there is no such file, it is something else, or it is of another VLM.
+        ValueError: the file is missing, holds something else, or is about another VLM.
     """
-    again = f"`grip-vlm flops --vlm {vlm} --out {path}` makes one"
+    command = f"`grip-vlm flops --vlm {vlm} --out {path}` writes one"
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        counted, flops = str(told["vlm"]), {str(name): dict(of) for name, of in told["flops"].items()}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        counted_vlm = str(content["vlm"])
+        flops = {str(name): dict(by_budget) for name, by_budget in content["flops"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not hold FLOPs ({error!r}); {again}") from error
-    if counted != vlm:
-        raise ValueError(f"{path} has the FLOPs of {counted}, the rows are of {vlm}; {again}")
+        raise ValueError(f"{path} does not hold FLOPs ({error!r}); {command}") from error
+    if counted_vlm != vlm:
+        raise ValueError(f"{path} has the FLOPs of {counted_vlm}, the rows are of {vlm}; {command}")
     return flops
 
 
 def run_of(row: Row) -> str:
-    """What is a training seed: the checkpoint, or the seed of a method that is not trained."""
+    """The training run of a row: its checkpoint, or the seed of an untrained method."""
     return row.checkpoint or str(row.seed)
 
 
@@ -119,89 +120,96 @@ class _Column(NamedTuple):
 
 
 def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True) -> Measured:
-    """Points and their resamples.
+    """Points and their bootstrap resamples.
 
-    `timed` says that the rows' clocks mean something: that nothing else ran beside them.
+    Each resample samples the images of every benchmark with replacement, each with all of its items. All points share
+    the images. It also samples each pruner's training seeds. The pruner's points with the same seeds share them.
 
-    Each resample draws the images of every benchmark with replacement, each with all of its items, the same for all
-    points, and each pruner's training seeds, the same for all of its points with those seeds.
+    Args:
+        flops: a further cost.
+        timed: whether the rows' seconds are meaningful, because nothing else ran on the machine.
 
     Raises:
-        ValueError: there are no rows, or some have not been measured on the same items as the others.
+        ValueError: there are no rows, or they do not have the same items for every pruner and budget.
     """
     if not rows:
-        raise ValueError("there are no rows to measure; `grip-vlm evaluate` makes them")
+        raise ValueError("there are no rows; `grip-vlm evaluate` writes them")
     columns = sorted({_Column(row.pruner, row.budget, run_of(row)) for row in rows})
-    cells: dict[tuple[str, str], list[int]] = defaultdict(list)  # columns of a point, which stand together
+    cells: dict[tuple[str, str], list[int]] = defaultdict(list)  # (pruner, budget) -> columns, contiguous
     for k, column in enumerate(columns):
         cells[column.pruner, column.budget].append(k)
-    starts = [at[0] for at in cells.values()]
-    sizes = np.array([len(at) for at in cells.values()])
-    shares = _shares(columns, cells)
-    means, draws = {}, np.zeros((REPETITIONS, len(cells)))  # (R, P)
+    starts = [members[0] for members in cells.values()]
+    sizes = np.array([len(members) for members in cells.values()])
+    shares = _seed_shares(columns, cells)
+    means, resamples = {}, np.zeros((RESAMPLES, len(cells)))  # (R, P)
     by_column = np.zeros(len(columns))  # (K,)
     images = _images(rows)
     for number, (benchmark, scores) in enumerate(_scores(rows, columns).items()):
-        right = scores.mean(1)  # (K,)
-        means[benchmark] = np.add.reduceat(right, starts) / sizes  # (P,)
-        by_column += right
-        drawn = resampled(scores, np.random.default_rng((0, number)), images=images[benchmark])  # (R, K)
-        draws += np.add.reduceat(drawn * shares, starts, axis=1)
-    draws /= len(means)
+        accuracy = scores.mean(1)  # (K,)
+        means[benchmark] = np.add.reduceat(accuracy, starts) / sizes  # (P,)
+        by_column += accuracy
+        resampled = resampled_means(scores, np.random.default_rng((0, number)), images=images[benchmark])  # (R, K)
+        resamples += np.add.reduceat(resampled * shares, starts, axis=1)
+    resamples /= len(means)
     macro = np.mean(list(means.values()), axis=0)
     points = []
     grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         grouped[row.pruner, row.budget].append(row)
     for i, (pruner, budget) in enumerate(cells):
-        here, of_seeds = grouped[pruner, budget], by_column[cells[pruner, budget]] / len(means)  # (S,)
-        varied = float(of_seeds.var(ddof=1) / len(of_seeds)) if len(of_seeds) > 1 else 0.0
-        low, high, _ = student(float(macro[i]), float(draws[:, i].var()), [(varied, len(of_seeds))])
+        point_rows, by_seed = grouped[pruner, budget], by_column[cells[pruner, budget]] / len(means)  # (S,)
+        seed_variance = float(by_seed.var(ddof=1) / len(by_seed)) if len(by_seed) > 1 else 0.0
+        seed_parts = [(seed_variance, len(by_seed))]
+        low, high, _ = student_interval(float(macro[i]), float(resamples[:, i].var()), seed_parts)
         points.append(
             Point(
                 pruner,
                 budget,
-                # Rounded: a sum of more rows is off by more, which must not make one method cheaper than another.
-                kept=round(float(np.mean([row.kept / row.tokens for row in here])), 9),
+                # Rounded, because summation errors must not make one method cheaper than another.
+                kept=round(float(np.mean([row.kept / row.tokens for row in point_rows])), 9),
                 accuracy=float(macro[i]),
                 low=max(low, 0.0),
                 high=min(high, 1.0),
                 by_benchmark={name: float(values[i]) for name, values in means.items()},
-                seconds=float(np.median([row.seconds for row in here])) if timed else float("nan"),
+                seconds=float(np.median([row.seconds for row in point_rows])) if timed else float("nan"),
                 seeds=int(sizes[i]),
-                seed_variance=varied,
+                seed_variance=seed_variance,
                 flops=(flops or {}).get(pruner, {}).get(budget),
             )
         )
     order = sorted(range(len(points)), key=lambda i: (points[i].pruner, points[i].kept))
-    return Measured(rows[0].vlm, [points[i] for i in order], draws[:, order])
+    return Measured(rows[0].vlm, [points[i] for i in order], resamples[:, order])
 
 
 def _scores(rows: Sequence[Row], columns: Sequence[_Column]) -> dict[str, Array]:
-    """benchmark -> scores (K, I), a seed's several rows of an item averaged."""
-    place = {column: k for k, column in enumerate(columns)}
+    """benchmark -> scores (K, I). Several rows of one item and seed are averaged.
+
+    Raises:
+        ValueError: a column lacks an item.
+    """
+    number = {column: k for k, column in enumerate(columns)}
     names: dict[str, dict[str, int]] = defaultdict(dict)
     for benchmark, item in sorted({(row.benchmark, row.item) for row in rows}):
         names[benchmark][item] = len(names[benchmark])
     sums = {benchmark: np.zeros((len(columns), len(items))) for benchmark, items in names.items()}
     counts = {benchmark: np.zeros((len(columns), len(items))) for benchmark, items in names.items()}
     for row in rows:
-        at = place[_Column(row.pruner, row.budget, run_of(row))], names[row.benchmark][row.item]
-        sums[row.benchmark][at] += row.score
-        counts[row.benchmark][at] += 1
-    for benchmark, seen in counts.items():
-        for column, missing in zip(columns, (seen == 0).sum(1), strict=True):
+        cell = number[_Column(row.pruner, row.budget, run_of(row))], names[row.benchmark][row.item]
+        sums[row.benchmark][cell] += row.score
+        counts[row.benchmark][cell] += 1
+    for benchmark, count in counts.items():
+        for column, missing in zip(columns, (count == 0).sum(1), strict=True):
             if missing:
-                of = f"{missing} of {seen.shape[1]} items of {benchmark}"
                 raise ValueError(
                     f"a table needs the same items for all, and {column.pruner} at {column.budget} ({column.run})"
-                    f" lacks {of}; evaluate it with the same benchmarks and --limit"
+                    f" lacks {missing} of {count.shape[1]} items of {benchmark}; evaluate it with the same benchmarks"
+                    " and --limit"
                 )
     return {benchmark: sums[benchmark] / counts[benchmark] for benchmark in sums}
 
 
 def _images(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """benchmark -> which image each of its items is about, in the order of `_scores`."""
+    """benchmark -> the image of each of its items, in the order of `_scores`."""
     known: dict[tuple[str, str], str] = {}
     for row in rows:
         if row.image_id or (row.benchmark, row.item) not in known:
@@ -212,14 +220,14 @@ def _images(rows: Sequence[Row]) -> dict[str, list[str]]:
     return images
 
 
-def _shares(columns: Sequence[_Column], cells: Mapping[tuple[str, str], Sequence[int]]) -> Array:
-    """What share of its point each column has in each resample of the training seeds, (R, K)."""
+def _seed_shares(columns: Sequence[_Column], cells: Mapping[tuple[str, str], Sequence[int]]) -> Array:
+    """The share of each column in its point, in each resample of the training seeds, (R, K)."""
     rng = np.random.default_rng(1)
-    shares = np.empty((REPETITIONS, len(columns)))  # (R, K)
-    drawn: dict[tuple[str, ...], Array] = {}
-    for (pruner, _), at in cells.items():
-        seeds = pruner, *(columns[k].run for k in at)
-        if seeds not in drawn:
-            drawn[seeds] = seed_shares(len(at), rng)
-        shares[:, at] = drawn[seeds]
+    shares = np.empty((RESAMPLES, len(columns)))  # (R, K)
+    by_seeds: dict[tuple[str, ...], Array] = {}
+    for (pruner, _), members in cells.items():
+        seeds = pruner, *(columns[k].run for k in members)
+        if seeds not in by_seeds:
+            by_seeds[seeds] = seed_shares(len(members), rng)
+        shares[:, members] = by_seeds[seeds]
     return shares

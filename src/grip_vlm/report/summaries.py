@@ -1,4 +1,4 @@
-"""Each pruner's whole curve in a few numbers with intervals: area, hypervolume, cost against ours at equal accuracy."""
+"""Each pruner's curve in a few numbers with intervals: area, hypervolume, cost relative to ours at equal accuracy."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,18 +7,18 @@ import numpy as np
 
 from grip_vlm.report.curves import bjontegaard, cost_at, hypervolume, log_area, log_cost
 from grip_vlm.report.measured import TOKENS, Axis, Measured
-from grip_vlm.report.statistics import Array, interval
+from grip_vlm.report.statistics import Array, percentile_interval
 
 if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
 
-REPETITIONS = 500  # of the resamples, for what is interpolated in each one by itself
-LEVELS = (0.95, 0.99)  # of the accuracy with all tokens
+CURVE_RESAMPLES = 500  # resamples used for numbers that interpolate every resample separately, which is slow
+LEVELS = (0.95, 0.99)  # shares of the full model's accuracy
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval; NaN where there is none. Costs are as measured: accuracy alone is resampled."""
+    """A number and its 95 % interval, NaN if unknown. Accuracies are resampled; costs are taken as measured."""
 
     value: float
     low: float
@@ -29,88 +29,91 @@ UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
-class Summary:
+class CurveSummary:
     """One pruner's curve over one cost."""
 
     pruner: str
     area: Estimate
-    """mean accuracy over log-budget; unknown unless all of the table's budgets, two at least, were measured"""
+    """Mean accuracy over log-budget. Unknown unless all budgets of the table, at least two, were measured."""
     hypervolume: Estimate
-    """share of what lies between `blind` and `full` and the cheapest point and `full`; unknown without those two"""
-    ours: Estimate
-    """Bjontegaard: cost of ours relative to this one at equal accuracy, -0.5 being half of it"""
-    speedup: dict[float, Estimate]
-    """level -> its cost over that of ours, both where they reach this share of full's accuracy"""
+    """Dominated share of the rectangle from `blind` to `full` in accuracy and from the cheapest point to `full` in log
+    cost. Unknown without `full` and `blind`."""
+    bjontegaard: Estimate
+    """Relative cost difference of ours to this pruner at equal accuracy; -0.5 means that ours costs half as much."""
+    cost_ratio: dict[float, Estimate]
+    """Level -> this pruner's cost divided by the cost of ours, each at this share of the full model's accuracy."""
 
 
-def summaries(measured: Measured, axis: Axis, ours: str) -> list[Summary]:
-    """One for every pruner with a known cost, largest hypervolume or area first."""
-    names = [name for name in measured.pruners() if measured.at(name, axis)]
-    mine = _log_costs(measured, axis, ours)
-    found = [
-        Summary(
+def curve_summaries(measured: Measured, axis: Axis, ours: str) -> list[CurveSummary]:
+    """One summary for every pruner with a known cost, sorted by hypervolume, then area, largest first."""
+    names = [name for name in measured.pruners() if measured.indices(name, axis)]
+    our_curves = _log_costs(measured, axis, ours)
+    summaries = [
+        CurveSummary(
             name,
             _area(measured, name) if axis is TOKENS else UNKNOWN,
             _hypervolume(measured, axis, name) if name != "full" else UNKNOWN,
-            _estimate(*map(bjontegaard, mine, _log_costs(measured, axis, name))) if name != ours else UNKNOWN,
-            {level: _speedup(measured, axis, ours, name, level) for level in LEVELS},
+            _estimate(*map(bjontegaard, our_curves, _log_costs(measured, axis, name))) if name != ours else UNKNOWN,
+            {level: _cost_ratio(measured, axis, ours, name, level) for level in LEVELS},
         )
-        for name in [*names, *(["full"] if measured.at("full", axis) else [])]
+        for name in [*names, *(["full"] if measured.indices("full", axis) else [])]
     ]
-    return sorted(found, key=lambda s: tuple(-np.nan_to_num([s.hypervolume.value, s.area.value])))
+    return sorted(summaries, key=lambda s: tuple(-np.nan_to_num([s.hypervolume.value, s.area.value])))
 
 
 def _area(measured: Measured, name: str) -> Estimate:
-    at = {measured.points[i].budget: i for i in measured.at(name)}
+    by_budget = {measured.points[i].budget: i for i in measured.indices(name)}
     budgets = measured.budgets()
-    if len(budgets) < 2 or set(at) != set(budgets):
+    if len(budgets) < 2 or set(by_budget) != set(budgets):
         return UNKNOWN
-    index, share = [at[budget] for budget in budgets], list(budgets.values())
+    index, share = [by_budget[budget] for budget in budgets], list(budgets.values())
     accuracy = [measured.points[i].accuracy for i in index]
-    return Estimate(float(log_area(share, accuracy)), *interval(log_area(share, measured.draws[:, index])))
+    resamples = log_area(share, measured.resamples[:, index])
+    return Estimate(float(log_area(share, accuracy)), *percentile_interval(resamples))
 
 
 def _hypervolume(measured: Measured, axis: Axis, name: str) -> Estimate:
-    full, blind, at = measured.at("full", axis), measured.at("blind"), measured.at(name, axis)
+    full, blind, index = measured.indices("full", axis), measured.indices("blind"), measured.indices(name, axis)
     if not full or not blind:
         return UNKNOWN
-    cost = [measured.points[i].cost(axis) for i in at]
+    cost = [measured.points[i].cost(axis) for i in index]
     low = min(p.cost(axis) for p in measured.points if p.pruner != "blind" and np.isfinite(p.cost(axis)))
     high = measured.points[full[0]].cost(axis)
 
     def share(accuracy: Array) -> Array:
         bottom, top = accuracy[..., blind], accuracy[..., full]
-        gain = (accuracy[..., at] - bottom) / np.where(top > bottom, top - bottom, np.nan)
+        gain = (accuracy[..., index] - bottom) / np.where(top > bottom, top - bottom, np.nan)
         return hypervolume(cost, gain, low, high)
 
     if low >= high:
         return UNKNOWN
-    return Estimate(float(share(_accuracies(measured))), *interval(share(measured.draws)))
+    return Estimate(float(share(_accuracies(measured))), *percentile_interval(share(measured.resamples)))
 
 
 def _log_costs(measured: Measured, axis: Axis, name: str) -> "list[PchipInterpolator | None]":
-    """The measured curve, then one for each resample."""
-    at = measured.at(name, axis)
-    cost = [measured.points[i].cost(axis) for i in at]
-    return [log_cost(cost, accuracy[at]) for accuracy in (_accuracies(measured), *measured.draws[:REPETITIONS])]
+    """The measured curve, then the curve of each resample."""
+    index = measured.indices(name, axis)
+    cost = [measured.points[i].cost(axis) for i in index]
+    resamples = measured.resamples[:CURVE_RESAMPLES]
+    return [log_cost(cost, accuracy[index]) for accuracy in (_accuracies(measured), *resamples)]
 
 
-def _speedup(measured: Measured, axis: Axis, ours: str, name: str, level: float) -> Estimate:
-    full, mine, theirs = measured.at("full"), measured.at(ours, axis), measured.at(name, axis)
-    if not full or not mine or name == ours:
+def _cost_ratio(measured: Measured, axis: Axis, ours: str, name: str, level: float) -> Estimate:
+    full, curves = measured.indices("full"), (measured.indices(ours, axis), measured.indices(name, axis))
+    if not full or not curves[0] or name == ours:
         return UNKNOWN
-    costs = [[measured.points[i].cost(axis) for i in index] for index in (mine, theirs)]
+    costs = [[measured.points[i].cost(axis) for i in index] for index in curves]
 
     def ratio(accuracy: Array) -> float:
-        wanted = level * accuracy[full[0]]
-        own, other = (cost_at(wanted, c, accuracy[i]) for c, i in zip(costs, (mine, theirs), strict=True))
-        return float("nan") if np.isinf(own) and np.isinf(other) else other / own
+        target = level * accuracy[full[0]]
+        our_cost, cost = (cost_at(target, c, accuracy[i]) for c, i in zip(costs, curves, strict=True))
+        return float("nan") if np.isinf(our_cost) and np.isinf(cost) else cost / our_cost
 
-    return _estimate(*map(ratio, (_accuracies(measured), *measured.draws[:REPETITIONS])))
+    return _estimate(*map(ratio, (_accuracies(measured), *measured.resamples[:CURVE_RESAMPLES])))
 
 
-def _estimate(value: float, *draws: float) -> Estimate:
-    return UNKNOWN if np.isnan(value) else Estimate(value, *interval(draws))
+def _estimate(value: float, *resamples: float) -> Estimate:
+    return UNKNOWN if np.isnan(value) else Estimate(value, *percentile_interval(resamples))
 
 
 def _accuracies(measured: Measured) -> Array:

@@ -1,4 +1,4 @@
-"""What was measured as tables: every point in detail, accuracy by budget, curve numbers; in Markdown and LaTeX."""
+"""Tables in Markdown and LaTeX: every point in detail, accuracy by budget, numbers of whole curves."""
 
 import re
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ import numpy as np
 from grip_vlm.budget import Budget
 from grip_vlm.report.comparisons import Comparison
 from grip_vlm.report.measured import FLOPS, SECONDS, TOKENS, Axis, Measured
-from grip_vlm.report.summaries import LEVELS, Estimate, Summary
+from grip_vlm.report.summaries import LEVELS, CurveSummary, Estimate
 
 Compared = dict[tuple[str, str], Comparison]
 
 
 class Table(NamedTuple):
-    """Text in cells; the first column is of names, the others of numbers."""
+    """Cells of text. The first column holds names, the others numbers."""
 
     head: list[str]
     lines: list[list[str]]
@@ -28,7 +28,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `tabular` with the rules of `booktabs`; **bold** is kept."""
+    """A `tabular` with the rules of `booktabs`. Markdown's **bold** becomes bold."""
     rows = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (table.head, *table.lines)]
     begin = rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}"
     return "\n".join([begin, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -46,7 +46,7 @@ def _escaped(text: str) -> str:
 
 
 def detail(measured: Measured, compared: Compared, ours: str) -> Table:
-    """Every pruner and budget, with ours minus it and its p-value over all comparisons."""
+    """Every pruner and budget, with the difference of ours to it and the corrected p-value."""
     full = next((point.accuracy for point in measured.points if point.pruner == "full"), None)
     names = list(measured.points[0].by_benchmark)
     costs = [axis for axis in (FLOPS, SECONDS) if axis in measured.axes()]
@@ -56,74 +56,77 @@ def detail(measured: Measured, compared: Compared, ours: str) -> Table:
         line = [point.pruner, point.budget, f"{100 * point.kept:.1f} %", f"{100 * point.accuracy:.1f}"]
         line += [f"{100 * point.low:.1f} to {100 * point.high:.1f}", str(point.seeds)]
         line += [f"{100 * point.accuracy / full:.1f} %" if full else "-"]
-        found = compared.get((point.pruner, point.budget))
-        line += [points(found), f"{found.p:.2g}"] if found else ["-", "-"]
+        comparison = compared.get((point.pruner, point.budget))
+        line += [difference_text(comparison), f"{comparison.p:.2g}"] if comparison else ["-", "-"]
         line += [f"{100 * point.by_benchmark[name]:.1f}" for name in names]
         line += [_number(point.cost(axis)) for axis in costs]
         lines.append(line)
     return Table([*head, "p (Holm)", *names, *(axis.unit for axis in costs)], lines)
 
 
-def by_budget(measured: Measured, compared: Compared) -> Table:
-    """A pruner per line, a budget per column, best first: accuracy and half the width of its interval in points.
+def accuracy_by_budget(measured: Measured, compared: Compared) -> Table:
+    """One pruner per line, best first, and one budget per column. A cell is accuracy ± half the interval's width.
 
-    The best of a column is bold; † marks what differs from ours at 5 % after Holm's correction.
+    Both are in percentage points. The best accuracy of a column is bold. † marks a difference to ours that is
+    significant at 5 % after Holm's correction.
     """
     budgets = measured.budgets()
-    found = {(point.pruner, point.budget): point for point in measured.points}
+    by_cell = {(point.pruner, point.budget): point for point in measured.points}
     best = {b: max(p.accuracy for p in measured.points if p.budget == b) for b in budgets}
     lines = []
     for name in ranked(measured):
         line = [name]
         for budget in budgets:
-            point = found.get((name, budget))
+            point = by_cell.get((name, budget))
             if point is None:
                 line.append("-")
                 continue
             mean = f"{100 * point.accuracy:.1f}"
-            mark = "†" if (name, budget) in compared and compared[name, budget].certain else ""
+            mark = "†" if (name, budget) in compared and compared[name, budget].significant else ""
             mean = f"**{mean}**" if point.accuracy == best[budget] else mean
             line.append(f"{mean} ± {50 * (point.high - point.low):.1f}{mark}")
         lines.append(line)
-    return Table(["pruner", *map(budget_said, budgets)], lines)
+    return Table(["pruner", *map(budget_text, budgets)], lines)
 
 
 def ranked(measured: Measured) -> list[str]:
-    """Pruners by their accuracies summed over the budgets, best first: what was not measured counts as nothing."""
-    total = {name: sum(measured.points[i].accuracy for i in measured.at(name)) for name in measured.pruners()}
+    """Pruners by the sum of their accuracies over the budgets, best first. A budget that was not measured adds 0."""
+    total = {name: sum(measured.points[i].accuracy for i in measured.indices(name)) for name in measured.pruners()}
     return sorted(total, key=lambda name: (-total[name], name))
 
 
-def curve_numbers(found: Sequence[Summary], axis: Axis, ours: str) -> Table:
-    """Whole curves over one cost: see `summaries.Summary`."""
+def curve_numbers(summaries: Sequence[CurveSummary], axis: Axis, ours: str) -> Table:
+    """Whole curves over one cost: see `summaries.CurveSummary`."""
     head = ["pruner", *(["AUC over log-budget"] if axis is TOKENS else []), "hypervolume", f"BD: cost of {ours}"]
     head += [f"its cost at {100 * level:.0f} % of full" for level in LEVELS]
     lines = []
-    for one in found:
-        line = [one.pruner, *([estimate(one.area, 100, ".1f")] if axis is TOKENS else [])]
-        line += [estimate(one.hypervolume, 1, ".3f"), estimate(one.ours, 100, "+.1f", " %")]
-        line += [estimate(one.speedup[level], 1, ".2f", " x") for level in LEVELS]
+    for summary in summaries:
+        line = [summary.pruner, *([estimate_text(summary.area, 100, ".1f")] if axis is TOKENS else [])]
+        line += [estimate_text(summary.hypervolume, 1, ".3f"), estimate_text(summary.bjontegaard, 100, "+.1f", " %")]
+        line += [estimate_text(summary.cost_ratio[level], 1, ".2f", " x") for level in LEVELS]
         lines.append(line)
     return Table(head, lines)
 
 
-def budget_said(budget: str) -> str:
-    """A row's budget for people: "10 %" or "64 tokens"."""
+def budget_text(budget: str) -> str:
+    """A row's budget as text for reports: "10 %" or "64 tokens"."""
     parsed = Budget.parse(budget)
     return f"{parsed.tokens} tokens" if parsed.fraction is None else f"{float(100 * parsed.fraction):g} %"
 
 
-def points(found: Comparison) -> str:
-    """A difference in points with its interval."""
-    return f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+def difference_text(comparison: Comparison) -> str:
+    """A difference in percentage points with its interval."""
+    low, high = f"{100 * comparison.low:+.1f}", f"{100 * comparison.high:+.1f}"
+    return f"{100 * comparison.difference:+.1f} [{low}, {high}]"
 
 
-def estimate(found: Estimate, scale: float, form: str, unit: str = "") -> str:
-    """A number with its interval: "-" is unknown, ∞ never reached."""
-    if np.isnan(found.value):
+def estimate_text(estimate: Estimate, scale: float, form: str, unit: str = "") -> str:
+    """A number with its interval. "-" means unknown, ∞ means never reached."""
+    if np.isnan(estimate.value):
         return "-"
-    value, low, high = ("∞" if np.isinf(v) else f"{scale * v:{form}}" for v in (found.value, found.low, found.high))
-    return f"{value}{unit}" + ("" if np.isnan(found.low) else f" [{low}, {high}]")
+    numbers = (estimate.value, estimate.low, estimate.high)
+    value, low, high = ("∞" if np.isinf(number) else f"{scale * number:{form}}" for number in numbers)
+    return f"{value}{unit}" + ("" if np.isnan(estimate.low) else f" [{low}, {high}]")
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences: who is ahead at which budget and by how much, and where nothing was found."""
+"""The results in sentences: significant differences at each budget, the frontier, and cost at equal accuracy."""
 
 from collections.abc import Sequence
 
@@ -7,90 +7,96 @@ import numpy as np
 from grip_vlm.report.comparisons import Comparison
 from grip_vlm.report.curves import frontier
 from grip_vlm.report.measured import Axis, Measured
-from grip_vlm.report.summaries import LEVELS, Summary
-from grip_vlm.report.tables import Compared, budget_said, estimate
+from grip_vlm.report.summaries import LEVELS, CurveSummary
+from grip_vlm.report.tables import Compared, budget_text, estimate_text
 
 METHOD = """## How to read this
 
-Accuracy is the macro mean over benchmarks. Intervals are of 95 %, from a bootstrap that resamples images within
-benchmarks, each with all questions on it, the same for all methods, and training seeds. For accuracies and
-differences they are Student's, since a few seeds say little of how much seeds differ; those of whole curves are
-percentiles of the same resamples, too narrow with few seeds. With one seed its chance is not in them. `p` and †,
-from the same t, are after Holm's correction over all comparisons, of every other method at every budget. "No
-certain difference" does not mean that there is none: the interval says how large it may be. AUC is the mean
-accuracy over the logarithm of the budget. Hypervolume is the share of what lies between no image and all tokens,
-and between the cheapest point and all tokens, that a method dominates. BD (Bjontegaard) is the mean difference in
-cost over the accuracies that both reach; ∞ is never reached. Costs are taken as they were measured: no interval
-holds the noise of the clock.
+Accuracy is the macro mean over benchmarks. All intervals are 95 % intervals from a bootstrap over images within
+benchmarks and over training seeds. All questions about an image are resampled together, and all methods share the
+resampled images. With a single training seed, the intervals do not include the variance between seeds.
+
+Intervals of accuracies and differences are Student's t intervals, because a few seeds say little about the variance
+between seeds. The p-values and † come from the same t and are corrected by Holm's method over all comparisons: every
+other method at every budget. "No significant difference" does not mean that there is no difference. The interval
+shows how large it may be.
+
+Intervals of whole curves are percentiles of the same resamples. They are too narrow if there are few seeds. AUC is
+the mean accuracy over the logarithm of the budget. Hypervolume is the share of the area between no image and all
+tokens, and between the cheapest point and all tokens, that a method dominates. BD (Bjontegaard) is the mean relative
+difference in cost over the accuracies that both methods reach. ∞ means never reached. Costs are taken as measured:
+the intervals do not include timing noise.
 """
 
 
-def by_budget(measured: Measured, compared: Compared, ours: str) -> str:
-    """A paragraph per budget of ours, smallest first.
+def differences_by_budget(measured: Measured, compared: Compared, ours: str) -> str:
+    """One paragraph per budget of ours, smallest first.
 
-    "beats" and "loses to" hold at 5 % after Holm's correction over all comparisons; the rest is "no certain
-    difference", with the interval that says how large one may be.
+    "Beats" and "loses to" are significant at 5 % after Holm's correction over all comparisons. The others are listed
+    as "no significant difference" with their intervals.
     """
     accuracy = {point.budget: point.accuracy for point in measured.points if point.pruner == ours}
     blocks = []
     for budget in measured.budgets():
-        here = sorted((c for (_, b), c in compared.items() if b == budget), key=lambda c: c.difference)
-        if not here:
+        comparisons = sorted((c for (_, b), c in compared.items() if b == budget), key=lambda c: c.difference)
+        if not comparisons:
             continue
-        lines = [f"**At {budget_said(budget)}**, {ours} gets {100 * accuracy[budget]:.1f} % right."]
-        won = [c for c in here if c.certain and c.difference > 0]
-        lost = [c for c in here if c.certain and c.difference < 0]
-        open_ = [c for c in here if not c.certain]
+        lines = [f"**At {budget_text(budget)}**, the accuracy of {ours} is {100 * accuracy[budget]:.1f} %."]
+        won = [c for c in comparisons if c.significant and c.difference > 0]
+        lost = [c for c in comparisons if c.significant and c.difference < 0]
+        undecided = [c for c in comparisons if not c.significant]
         if won:
             lines.append(f"It beats {_listed(won)} points.")
         if lost:
             lines.append(f"It loses to {_listed(lost, sign=-1)} points.")
-        if open_:
-            between = _and([f"{c.pruner} ({100 * c.low:+.1f} to {100 * c.high:+.1f})" for c in open_])
-            lines.append(f"No certain difference to {between}.")
+        if undecided:
+            pruners = _and([f"{c.pruner} ({100 * c.low:+.1f} to {100 * c.high:+.1f})" for c in undecided])
+            lines.append(f"No significant difference to {pruners}.")
         blocks.append(" ".join(lines))
     return "\n\n".join(blocks) + "\n" if blocks else f"There is no budget at which {ours} can be compared.\n"
 
 
 def on_frontier(measured: Measured, axis: Axis, ours: str) -> str:
-    """One sentence: at which budgets ours is on the frontier over this cost, and who else is."""
+    """The budgets at which ours is on the frontier over this cost, and the other methods on it."""
     index = [i for i, point in enumerate(measured.points) if np.isfinite(point.cost(axis)) and point.pruner != "blind"]
     best = frontier(*zip(*[(measured.points[i].cost(axis), measured.points[i].accuracy) for i in index], strict=True))
     reached: dict[str, list[str]] = {}
     for i in best:
         point = measured.points[index[i]]
-        reached.setdefault(point.pruner, []).append(budget_said(point.budget))
-    mine = reached.pop(ours, None)
-    first = f"{ours} is on it at {_and(mine)}" if mine else f"{ours} is not on it"
-    rest = "; ".join(f"{name} at {_and(at)}" for name, at in reached.items())
+        reached.setdefault(point.pruner, []).append(budget_text(point.budget))
+    our_budgets = reached.pop(ours, None)
+    first = f"{ours} is on it at {_and(our_budgets)}" if our_budgets else f"{ours} is not on it"
+    rest = "; ".join(f"{name} at {_and(budgets)}" for name, budgets in reached.items())
     missing = sorted({p.pruner for p in measured.points if not np.isfinite(p.cost(axis))})
-    left = f" Not counted, and so left out: {_and(missing)}." if missing else ""
-    return f"Frontier over {axis.name}: {first}{'; ' + rest if rest else ''}.{left}\n"
+    left_out = f" Left out, because their cost is unknown: {_and(missing)}." if missing else ""
+    return f"Frontier over {axis.name}: {first}{'; ' + rest if rest else ''}.{left_out}\n"
 
 
-def at_equal_accuracy(found: Sequence[Summary], axis: Axis, ours: str) -> str:
-    """A sentence per level: what the others cost where they are as accurate as ours."""
+def at_equal_accuracy(summaries: Sequence[CurveSummary], axis: Axis, ours: str) -> str:
+    """One paragraph per level: the cost of the others relative to ours where they reach that accuracy."""
     lines = []
     for level in LEVELS:
-        costs = [(s.pruner, s.speedup[level]) for s in found if not np.isnan(s.speedup[level].value)]
-        reaching = [(name, e) for name, e in costs if 0 < e.value < np.inf]
-        never = [name for name, e in costs if e.value == np.inf]
-        if not costs:
+        known = [(s.pruner, s.cost_ratio[level]) for s in summaries if not np.isnan(s.cost_ratio[level].value)]
+        ratios = [(name, ratio) for name, ratio in known if 0 < ratio.value < np.inf]
+        never = [name for name, ratio in known if ratio.value == np.inf]
+        accuracy = f"{100 * level:.0f} % of the full model's accuracy"
+        if not known:
             continue
-        if all(e.value == 0 for _, e in costs):
-            lines.append(f"{ours} never reaches {100 * level:.0f} % of the full model's accuracy.")
+        if all(ratio.value == 0 for _, ratio in known):
+            lines.append(f"{ours} never reaches {accuracy}.")
             continue
-        reaching.sort(key=lambda item: item[1].value)
-        told = _and([f"{name} {estimate(e, 1, '.2f')}" for name, e in reaching])
-        text = f"For {100 * level:.0f} % of the full model's accuracy"
-        text += f", {ours}'s {axis.name} being 1: {told}." if reaching else f" {ours} alone gets there."
-        lines.append(text + (f" Never there: {_and(never)}." if never else ""))
+        ratios.sort(key=lambda item: item[1].value)
+        listed = _and([f"{name} {estimate_text(ratio, 1, '.2f')}" for name, ratio in ratios])
+        cost = axis.name[0].upper() + axis.name[1:]
+        text = f"{cost} to reach {accuracy}, relative to {ours}: {listed}." if ratios else f"{ours} reaches {accuracy}."
+        lines.append(text + (f" Never reached by {_and(never)}." if never else ""))
     return "\n\n".join(lines) + "\n"
 
 
-def _listed(found: Sequence[Comparison], sign: int = 1) -> str:
-    ranges = [sorted((sign * c.low, sign * c.high)) for c in found]
-    return _and([f"{c.pruner} by {100 * a:.1f} to {100 * b:.1f}" for c, (a, b) in zip(found, ranges, strict=True)])
+def _listed(comparisons: Sequence[Comparison], sign: int = 1) -> str:
+    ranges = [sorted((sign * c.low, sign * c.high)) for c in comparisons]
+    pairs = zip(comparisons, ranges, strict=True)
+    return _and([f"{c.pruner} by {100 * low:.1f} to {100 * high:.1f}" for c, (low, high) in pairs])
 
 
 def _and(words: Sequence[str]) -> str:
