@@ -1,4 +1,4 @@
-"""grip_vlm: make a frozen vision-language model cheaper by keeping only the visual tokens that the question needs."""
+"""grip_vlm makes a frozen vision-language model cheaper: it keeps only the visual tokens that the question needs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from grip_vlm.pruners import load as load_pruner
     from grip_vlm.vlms import load as load_vlm
 
-_WHERE = {"Budget": ("budget", "Budget"), "load_pruner": ("pruners", "load"), "load_vlm": ("vlms", "load")}
+_PUBLIC = {"Budget": ("budget", "Budget"), "load_pruner": ("pruners", "load"), "load_vlm": ("vlms", "load")}
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported on first use, so that importing the package does not import torch."""
-    if name not in _WHERE:
+    """Import a public name on first use. Importing the package itself therefore does not import torch."""
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'grip_vlm' has no attribute {name!r}")
     from importlib import import_module
 
-    module, attribute = _WHERE[name]
+    module, attribute = _PUBLIC[name]
     return getattr(import_module(f"grip_vlm.{module}"), attribute)

@@ -14,7 +14,7 @@ RULE = "a budget is a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.
 
 @dataclass(frozen=True)
 class Budget:
-    """Tokens to keep out of any N. Exactly one of `tokens` and `fraction` is set; `Budget.parse` reads user input."""
+    """How many of N tokens to keep. Exactly one of `tokens` and `fraction` is set. `Budget.parse` reads user input."""
 
     tokens: int | None = None
     fraction: Fraction | None = None
@@ -30,10 +30,11 @@ class Budget:
 
     @classmethod
     def parse(cls, value: "int | float | str | Budget") -> "Budget":
-        """`64` and `"64"` are tokens, `1` is one token; `0.1`, `"0.1"`, `"10%"` are fractions, `1.0` is all.
+        """`64` and `"64"` are tokens, `1` is one token. `0.1`, `"0.1"` and `"10%"` are fractions, `1.0` is all tokens.
 
         Raises:
-            ValueError: anything else (0, negative, NaN, infinite, fractions above 1, other text), saying what is right.
+            ValueError: anything else: 0, a negative, NaN or infinite number, a fraction above 1, other text. The
+                message says what is allowed.
         """
         if isinstance(value, Budget):
             return value
@@ -52,9 +53,13 @@ class Budget:
         raise ValueError(f"{value!r} is not a budget; {RULE}")
 
     def k(self, n: int) -> int:
-        """Tokens kept of `n`: 1 <= k <= n, exact (no float rounding), monotone in the budget and in n.
+        """How many of `n` tokens to keep: 1 <= k <= n, monotone in the budget and in n.
 
-        A fraction is rounded to the nearest count, halves up; more tokens than there are keeps all.
+        A fraction of n is computed exactly and rounded to the nearest count, halves up. A budget of more than n tokens
+        keeps all.
+
+        Raises:
+            ValueError: n is below 1.
         """
         if n < 1:
             raise ValueError(f"a budget needs at least one visual token to choose from, got {n}")
@@ -64,7 +69,7 @@ class Budget:
         return max(1, math.floor(self.fraction * n + Fraction(1, 2)))
 
     def each(self, counts: "Tensor") -> "Tensor":
-        """`k` of every count, (B,), as integers on their device."""
+        """`k` of every count: (B,) -> (B,) of the same dtype and device."""
         k: Tensor = counts.new_tensor([self.k(int(n)) for n in counts])
         return k
 

@@ -1,4 +1,4 @@
-"""A scorer on disk: safetensors weights, JSON configuration and provenance. No pickle anywhere."""
+"""A scorer on disk: weights as safetensors, configuration and provenance as JSON. Nothing is pickled."""
 
 import hashlib
 import json
@@ -22,10 +22,11 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a scorer comes from."""
+    """How a scorer was trained. Saved with its weights."""
 
     vlm: str
     fingerprint: str
+    """`FrozenVLM.fingerprint()` of the VLM it was trained for."""
     data: str
     method: str
     steps: int
@@ -36,8 +37,8 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-class TrainedFor(Protocol):
-    """What tells whether a scorer fits a VLM."""
+class VLMIdentity(Protocol):
+    """The attributes of a VLM that decide whether a scorer fits it."""
 
     @property
     def name(self) -> str: ...
@@ -48,7 +49,7 @@ class TrainedFor(Protocol):
 
 @cache
 def commit() -> str:
-    """The git commit of the source tree this package runs from, "" when it is not in one."""
+    """The git commit of the source tree that this package runs from, "" if there is none."""
     here = Path(__file__).resolve().parent
     try:
         out = subprocess.run(
@@ -60,6 +61,7 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
+    """Installed versions of the packages that influence a scorer's weights."""
     return {name: version(name) for name in ("grip-vlm", "torch", "transformers")}
 
 
@@ -73,21 +75,24 @@ def save(folder: Path, scorer: Scorer, provenance: Provenance) -> None:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises ValueError if saving a scorer to `folder` would replace something that is not a scorer."""
+    """Raise a ValueError if saving a scorer to `folder` would replace something that is not a scorer."""
     if folder.exists() and not (folder / "scorer.json").is_file() and (folder.is_file() or any(folder.iterdir())):
         raise ValueError(f"{folder} holds something else than a scorer; give another --out")
 
 
 def digest(folder: Path) -> str:
-    """Eight hexadecimal digits that tell the weights in `folder` from others."""
+    """Eight hexadecimal digits of the SHA-256 of the weights in `folder`."""
     return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:8]
 
 
 def locate(scorer: str | Path) -> Path:
-    """The folder of a scorer, given the folder or the name of a VLM that is shipped with one.
+    """The folder of a scorer.
+
+    Args:
+        scorer: that folder, its parent folder, or the name of a VLM that is shipped with a scorer.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no scorer.
     """
     shipped = PACKAGE / "assets" / str(scorer) / "scorer"
     for folder in (Path(scorer), Path(scorer) / "scorer", shipped):
@@ -97,26 +102,26 @@ def locate(scorer: str | Path) -> Path:
 
 
 def read_notes(folder: Path) -> dict[str, Any]:
-    """The JSON of a checkpoint.
+    """The content of scorer.json: `format`, `scorer` (its configuration) and `provenance`.
 
     Raises:
-        ValueError: it is broken or of another format.
+        ValueError: the file is broken or of another format.
     """
     try:
         notes = json.loads((folder / "scorer.json").read_text(encoding="utf-8"))
-        found = notes["format"]
+        format_ = notes["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / 'scorer.json'} is not a scorer's description: {error}") from error
-    if found != FORMAT:
-        raise ValueError(f"{folder} has scorer format {found}; this version reads format {FORMAT}")
+    if format_ != FORMAT:
+        raise ValueError(f"{folder} has scorer format {format_}; this version reads format {FORMAT}")
     return dict(notes)
 
 
-def load(folder: Path, vlm: TrainedFor) -> Scorer:
+def load(folder: Path, vlm: VLMIdentity) -> Scorer:
     """The scorer in `folder`, in eval mode on the CPU.
 
     Raises:
-        ValueError: the files are broken, or the scorer was trained for another VLM; the message says what differs.
+        ValueError: the files are broken, or the scorer was trained for another VLM.
     """
     notes = read_notes(folder)
     try:
@@ -125,8 +130,9 @@ def load(folder: Path, vlm: TrainedFor) -> Scorer:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'scorer.json'} is not a scorer's description: {error}") from error
     if config.dim != vlm.dim:
-        widths = f"reads tokens of width {config.dim}, but {vlm.name!r} has width {vlm.dim}"
-        raise ValueError(f"the scorer in {folder} {widths}")
+        raise ValueError(
+            f"the scorer in {folder} reads tokens of width {config.dim}, but {vlm.name!r} has width {vlm.dim}"
+        )
     if trained["fingerprint"] != vlm.fingerprint():
         raise ValueError(
             f"the scorer in {folder} was trained for {trained['vlm']!r} ({trained['fingerprint']}), "
@@ -141,5 +147,5 @@ def load(folder: Path, vlm: TrainedFor) -> Scorer:
 
 
 def parameters(scorer: torch.nn.Module) -> int:
-    """How many numbers the scorer has."""
+    """The number of parameters."""
     return sum(weight.numel() for weight in scorer.parameters())

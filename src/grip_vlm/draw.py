@@ -1,4 +1,4 @@
-"""Kept tokens drawn over the image: dropped patches are dimmed, kept ones stay and are outlined."""
+"""Pictures of the kept tokens: dropped patches are dimmed, kept patches are outlined."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 def draw_kept(image: Image.Image, kept: Sequence[int], grid: tuple[int, int], size: int = 336) -> Image.Image:
-    """The image, `size` pixels wide and high, with the patches of the kept tokens of a grid (rows, columns)."""
+    """The image at `size` x `size` pixels, with all patches dimmed but those of the kept tokens.
+
+    Args:
+        kept: indices of tokens in row-major order.
+        grid: (rows, columns) of the visual tokens.
+    """
     rows, columns = grid
     bright = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
     canvas = Image.blend(bright, Image.new("RGB", bright.size, (16, 16, 24)), 0.78)
@@ -22,7 +27,7 @@ def draw_kept(image: Image.Image, kept: Sequence[int], grid: tuple[int, int], si
 
 
 def caption(image: Image.Image, lines: Sequence[tuple[str, str]], width: int | None = None) -> Image.Image:
-    """The image with (text, colour) lines below it."""
+    """The image with lines of (text, colour) below it."""
     font = ImageFont.load_default(15)
     width = width or image.width
     canvas = Image.new("RGB", (width, image.height + 20 * len(lines) + 6), "white")
@@ -49,7 +54,7 @@ def sheet(cells: Sequence[Sequence[Image.Image]], gap: int = 10) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write beside, then rename."""
+    """Write as PNG. The file is written beside its place and then renamed, so it is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}")
     image.save(beside, format="PNG")

@@ -1,8 +1,8 @@
-"""The budget-aware scorer: the lightweight agent that says how much every visual token matters, and what repeats what.
+"""The budget-aware scorer: a small network that rates the importance and the redundancy of every visual token.
 
-Ours, since the paper's is not public: tokens are projected to a small width, mix with each other, look
-at the question, and are modulated by the budget. The modulation starts at zero: an untrained scorer ranks alike for
-every budget, and training departs from that only where it pays. sequential.py turns what it says into a choice.
+Ours, because the paper's scorer is not public. Tokens are projected to a small width, attend to each other and to the
+question, and are modulated by the budget. The modulation starts at zero, so an untrained scorer ranks tokens the same
+way for every budget. `policy.py` turns its scores into a subset.
 """
 
 import math
@@ -19,23 +19,24 @@ Blind = Literal["nothing", "budget", "question"]
 
 @dataclass(frozen=True)
 class ScorerConfig:
-    """The shape of a scorer; saved beside its weights."""
+    """The architecture of a scorer, saved with its weights."""
 
     dim: int
-    """width D of the VLM's language model"""
+    """Width D of the VLM's language model."""
     width: int = 96
-    """width of the scorer"""
+    """Width of the scorer."""
     heads: int = 2
     blocks: int = 1
-    """mixing blocks over the visual tokens"""
+    """Transformer blocks over the visual tokens."""
     frequencies: int = 8
-    """sine and cosine pairs per coordinate in the 2-D position code"""
+    """Sine and cosine pairs per coordinate in the position code."""
     aversion: float = 4.0
-    """what a token loses, before training, per unit of cosine with one already kept; 0 for never anything"""
+    """Redundancy penalty at initialisation: logits lost per unit of cosine with a kept token; 0 switches it off."""
     one_pass: bool = False
-    """choose by `sequential.discounted`, as relaxations are trained, instead of one token after another"""
+    """Select all tokens at once from redundancy-discounted scores (as the relaxation baselines are trained) instead of
+    one at a time."""
     blind_to: Blind = "nothing"
-    """what is hidden from the scorer (recipes/ablations.py)"""
+    """Input that is hidden from the scorer, for the ablations (recipes/ablations.py)."""
 
     def __post_init__(self) -> None:
         if min(self.dim, self.width, self.heads, self.blocks, self.frequencies) < 1 or self.width % self.heads:
@@ -47,15 +48,15 @@ class ScorerConfig:
 
 
 class Scores(NamedTuple):
-    """What a scorer says of B samples."""
+    """The output of a scorer for B samples."""
 
     importance: Tensor  # (B, N) float32, -inf for padding
-    aversion: Tensor  # (B, N) float32, what a token loses per unit of cosine with one already kept
-    keys: Tensor  # (B, N, d) float32 unit vectors: their cosines say how much tokens repeat each other
+    aversion: Tensor  # (B, N) float32, logits lost per unit of cosine with a kept token
+    keys: Tensor  # (B, N, d) float32 unit vectors; redundancy is their cosine
 
 
 class Attention(nn.Module):
-    """Multi-head attention that copes with rows whose keys are all padding (a question of no tokens gives zeros)."""
+    """Multi-head attention. Rows whose keys are all padding, such as an empty question, give zeros."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -71,15 +72,16 @@ class Attention(nn.Module):
             layer(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer, y in ((self.query, x), (self.key, context), (self.value, context))
         )
-        some = mask.any(1)[:, None, None]  # (B, 1, 1)
-        seen = (mask[:, None] | ~some)[:, None]  # (B, 1, 1, M): rows without a key see all, and are zeroed below
-        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        out: Tensor = self.out(y.transpose(1, 2).flatten(2)) * some
+        has_keys = mask.any(1)[:, None, None]  # (B, 1, 1)
+        # Rows without a key attend to all padding, which avoids NaN, and are zeroed below.
+        attention_mask = (mask[:, None] | ~has_keys)[:, None]  # (B, 1, 1, M)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask)
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2)) * has_keys
         return out
 
 
 class Block(nn.Module):
-    """Tokens mix, look at the question, and pass a feed-forward layer; each step is modulated by the budget."""
+    """Self-attention, cross-attention to the question and a feed-forward layer, each modulated by the budget."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -106,7 +108,7 @@ class Block(nn.Module):
 
 
 class Scorer(nn.Module):
-    """(State, k) -> Scores; works for any N and any number of images, with or without a question."""
+    """(State, k) -> Scores, for any N and any number of images, with or without a question."""
 
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__()
@@ -119,23 +121,24 @@ class Scorer(nn.Module):
         self.words = Attention(width, config.heads)
         self.budget = nn.Sequential(nn.Linear(3, width), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
-        said = nn.Linear(width, 2)  # importance and the logarithm of aversion
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), said)
+        output = nn.Linear(width, 2)  # importance and the logarithm of aversion relative to its initial value
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), output)
         self.keys = nn.Linear(width, width, bias=False)
-        # An untrained scorer averts every repetition alike, of tokens as they were projected.
-        nn.init.zeros_(said.weight[1])
-        nn.init.zeros_(said.bias[1:])
+        # At initialisation every token has the same redundancy penalty, and redundancy is the cosine of the projected
+        # features.
+        nn.init.zeros_(output.weight[1])
+        nn.init.zeros_(output.bias[1:])
         nn.init.eye_(self.keys.weight)
 
     def forward(self, state: State, k: Tensor) -> Scores:
-        """What every visual token is worth, alone and beside others.
+        """Importance, aversion and key of every visual token.
 
         Args:
-            state: B samples, in the VLM's own precision; the scorer computes in its weights' precision.
+            state: B samples in the VLM's precision. The scorer computes in the precision of its weights.
             k: (B,) tokens to keep.
 
         Raises:
-            ValueError: the VLM's width is not the one this scorer was built for.
+            ValueError: the VLM's width differs from `config.dim`.
         """
         if state.visual.shape[-1] != self.config.dim:
             raise ValueError(
@@ -145,39 +148,39 @@ class Scorer(nn.Module):
             k = torch.ones_like(k)
         elif self.config.blind_to == "question":
             state = replace(state, question_mask=torch.zeros_like(state.question_mask))
-        kind = self.visual.weight.dtype
-        # Which image a token belongs to is a third coordinate; the code is computed in float32 and rounded last.
-        where = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)
-        places = fourier(where, self.config.frequencies).to(kind)  # (B, N, 6F)
-        visual = self.visual(self.visual_norm(state.visual.to(kind)))  # (B, N, d)
-        question = self.question(self.question_norm(state.question.to(kind)))  # (B, M, d)
+        dtype = self.visual.weight.dtype
+        # The image's index is a third coordinate. The code is computed in float32 and rounded last.
+        coordinates = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)
+        places = fourier(coordinates, self.config.frequencies).to(dtype)  # (B, N, 6F)
+        visual = self.visual(self.visual_norm(state.visual.to(dtype)))  # (B, N, d)
+        question = self.question(self.question_norm(state.question.to(dtype)))  # (B, M, d)
         order = torch.arange(question.shape[1], device=question.device, dtype=torch.float32)
-        question = question + sinusoids(order, question.shape[-1]).to(kind)
+        question = question + sinusoids(order, question.shape[-1]).to(dtype)
         normed = self.word_norm(question)
         question = question + self.words(normed, normed, state.question_mask)
         n = state.counts.to(torch.float32)
-        share = torch.stack([torch.log(k / n), torch.log(k.float()) / 8, torch.log(n) / 8], dim=-1)  # (B, 3)
-        budget = self.budget(share.to(kind))
+        log_sizes = torch.stack([torch.log(k / n), torch.log(k.float()) / 8, torch.log(n) / 8], dim=-1)  # (B, 3)
+        budget = self.budget(log_sizes.to(dtype))
         x = visual + self.place(places)
         for block in self.blocks:
             x = block(x, state.visual_mask, question, state.question_mask, budget)
-        importance, reluctance = self.head(x).float().unbind(-1)  # (B, N) each
+        importance, log_aversion = self.head(x).float().unbind(-1)  # (B, N) each
         return Scores(
             importance.masked_fill(~state.visual_mask, -torch.inf),
-            self.config.aversion * reluctance.exp(),
+            self.config.aversion * log_aversion.exp(),
             nn.functional.normalize(self.keys(visual).float(), dim=-1),
         )
 
 
-def fourier(places: Tensor, frequencies: int) -> Tensor:
-    """Sines and cosines of (B, N, C) coordinates in [0, 1], (B, N, 2 C F)."""
-    waves = math.pi * 2 ** torch.linspace(0, 5, frequencies, device=places.device, dtype=torch.float32)
-    angles = (places[..., None] * waves).flatten(-2)  # (B, N, C F)
+def fourier(coordinates: Tensor, frequencies: int) -> Tensor:
+    """Sines and cosines at F frequencies of (B, N, C) coordinates in [0, 1]: (B, N, 2 C F)."""
+    waves = math.pi * 2 ** torch.linspace(0, 5, frequencies, device=coordinates.device, dtype=torch.float32)
+    angles = (coordinates[..., None] * waves).flatten(-2)  # (B, N, C F)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def sinusoids(order: Tensor, width: int) -> Tensor:
-    """The position code of question tokens, (M, width)."""
+    """The sinusoidal position code of question tokens at positions (M,): (M, width)."""
     waves = torch.exp(-math.log(1000.0) * torch.arange(0, width, 2, device=order.device) / width)
     angles = order[:, None] * waves
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]
