@@ -4,11 +4,15 @@ import ast
 import contextlib
 import io
 import re
+import signal
 import sys
+import threading
 from typing import Any
 
 from grip_vlm import __version__, registry
+from grip_vlm.memory import is_out_of_memory
 
+SMALLER = "try a smaller --batch or --micro-batch, --dtype bfloat16, or --max-pixels if the command has it"
 EXTRAS = {"sklearn": "scenes", "matplotlib": "plot"}  # package -> the extra that brings it
 
 
@@ -46,6 +50,20 @@ def fail(message: str, code: int = 2) -> None:
     raise SystemExit(code) from None
 
 
+def said(error: BaseException) -> str:
+    """An error's message on one line; an error without one gives its type."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends the command where an interrupt from the keyboard would."""
+
+
+def terminate(number: int, frame: object) -> None:
+    """The handler of SIGTERM."""
+    raise Terminated
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Errors of the user end with exit code 2 and one line on stderr."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -57,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(0)
     if not given:
         fail(f"a command is missing; choose from {', '.join(registry.names('commands'))}")
+    before = signal.signal(signal.SIGTERM, terminate) if threading.current_thread() is threading.main_thread() else None
     try:
         command = parse(given[0], given[1:])
         if hasattr(command, "vlm"):
@@ -66,14 +85,23 @@ def main(arguments: list[str] | None = None) -> None:
             logging.disable_progress_bar()
         command.run()
     except (ValueError, FloatingPointError, OSError) as error:
-        fail(" ".join(str(error).split()))
+        fail(said(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(f"out of memory ({said(error).partition('. ')[0]}); {SMALLER}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
         fail(f"{package} is missing; pip install 'grip-vlm[{EXTRAS[package]}]'")
+    except Terminated:
+        fail("terminated; the same command goes on where it was", 143)
     except KeyboardInterrupt:
         fail("interrupted; the same command goes on where it was", 130)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

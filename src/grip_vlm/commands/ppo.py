@@ -1,6 +1,7 @@
 """The TPRL-like rival: PPO against the frozen VLM, from the scorer of `warmup --imitation bernoulli`."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import tyro
 
@@ -18,12 +19,12 @@ class Command(VLMOptions):
 
     def run(self) -> None:
         from grip_vlm import checkpoint, vlms
-        from grip_vlm.training.dev import load_banks
+        from grip_vlm.training.launch import Training, launch, load_policy
         from grip_vlm.training.run import process_device
 
         folder = checkpoint.locate(self.init)
-        frozen = vlms.load(self.vlm, dtype=self.dtype, device=process_device())
-        scorer = checkpoint.load(folder, frozen)
-        bank, dev = load_banks(frozen, self.config)
-        tprl.train(frozen, scorer, bank, dev, self.config)
-        print(f"scorer written to {self.config.out}")
+
+        def load() -> vlms.FrozenVLM:
+            return vlms.load(self.vlm, dtype=self.dtype, device=process_device())
+
+        print(launch(self.config, Training("tprl", load, partial(load_policy, folder), tprl.train)))

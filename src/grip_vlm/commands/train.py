@@ -1,6 +1,7 @@
 """Stage 2: GRPO against the frozen VLM, from a warm-up's scorer."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import tyro
@@ -30,21 +31,22 @@ class Command(VLMOptions):
     def run(self) -> None:
         from grip_vlm import checkpoint, rivals, vlms
         from grip_vlm.training import grpo
-        from grip_vlm.training.dev import load_banks
         from grip_vlm.training.grpo_sets import gibbs_step
+        from grip_vlm.training.launch import Training, launch, load_policy
         from grip_vlm.training.run import process_device
 
         folder = checkpoint.locate(self.init)
-        frozen = vlms.load(self.vlm, dtype=self.dtype, device=process_device())
-        scorer = checkpoint.load(folder, frozen)
-        bank, dev = load_banks(frozen, self.config)
+        steps = {
+            "sequential": grpo.sequential_step,
+            "gibbs": gibbs_step,
+            "plackett_luce": grpo.plackett_luce_step,
+        }
         if self.config.policy == "textbook":
-            rivals.load("grip_like").train(frozen, scorer, bank, dev, self.config)
+            method, train = "grip_like", rivals.load("grip_like").train
         else:
-            steps = {
-                "sequential": grpo.sequential_step,
-                "gibbs": gibbs_step,
-                "plackett_luce": grpo.plackett_luce_step,
-            }
-            grpo.train(frozen, scorer, bank, dev, self.config, step=steps[self.config.policy])
-        print(f"scorer written to {self.config.out}")
+            method, train = "grip", partial(grpo.train, step=steps[self.config.policy])
+
+        def load() -> vlms.FrozenVLM:
+            return vlms.load(self.vlm, dtype=self.dtype, device=process_device())
+
+        print(launch(self.config, Training(method, load, partial(load_policy, folder), train)))

@@ -1,12 +1,16 @@
 """Stage 1: train a new scorer by supervision, or a rival by a relaxation alone."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from grip_vlm.options import VLMOptions
 from grip_vlm.training.settings import WarmupConfig
+
+if TYPE_CHECKING:
+    from grip_vlm.training.bank import Bank
+    from grip_vlm.training.run import DevScore
 
 
 @dataclass(frozen=True)
@@ -41,24 +45,30 @@ class Command(VLMOptions):
 
         from grip_vlm import checkpoint, rivals, vlms
         from grip_vlm.scorer import Scorer, ScorerConfig
-        from grip_vlm.training.dev import load_banks
+        from grip_vlm.training.launch import Training, launch
         from grip_vlm.training.run import process_device
         from grip_vlm.training.warmup import subset_imitation, warmup
 
         folder = checkpoint.locate(self.init) if self.init else None
-        frozen = vlms.load(self.vlm, dtype=self.dtype, device=process_device())
-        torch.manual_seed(self.config.seed)
-        # Trained by a relaxation alone, the scorer only ever saw redundancy over all pairs at once, so it also selects
-        # best in one pass.
-        shape = ScorerConfig(dim=frozen.dim, width=self.width, one_pass=self.config.attention_share == 0)
-        scorer = checkpoint.load(folder, frozen) if folder else Scorer(shape)
         method, imitate = {
             "subset": ("warmup", subset_imitation),
             "distribution": ("attention_distill", rivals.load("attention_distill").distribution_imitation),
             "bernoulli": ("tprl_start", rivals.load("tprl").bernoulli_imitation),
         }[self.config.imitation]
-        relax = rivals.load(self.config.relaxation).relaxation(frozen, self.config.seed)
-        method = method if self.config.attention_share else relax.method
-        bank, dev = load_banks(frozen, self.config)
-        warmup(frozen, scorer, bank, dev, self.config, method=method, imitate=imitate, relax=relax)
-        print(f"scorer written to {self.config.out}")
+        method = method if self.config.attention_share else self.config.relaxation
+
+        def start(frozen: vlms.FrozenVLM) -> Scorer:
+            torch.manual_seed(self.config.seed)
+            # Trained by a relaxation alone, the scorer only ever saw redundancy over all pairs at once, so it also
+            # selects best in one pass.
+            shape = ScorerConfig(dim=frozen.dim, width=self.width, one_pass=self.config.attention_share == 0)
+            return checkpoint.load(folder, frozen) if folder else Scorer(shape)
+
+        def train(frozen: vlms.FrozenVLM, scorer: Scorer, bank: "Bank", dev: "DevScore", config: Settings) -> Scorer:
+            relax = rivals.load(config.relaxation).relaxation(frozen, config.seed)
+            return warmup(frozen, scorer, bank, dev, config, method=method, imitate=imitate, relax=relax)
+
+        def load() -> vlms.FrozenVLM:
+            return vlms.load(self.vlm, dtype=self.dtype, device=process_device())
+
+        print(launch(self.config, Training(method, load, start, train)))

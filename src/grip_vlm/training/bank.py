@@ -1,35 +1,26 @@
 """Training examples after the vision tower, which runs once per image; every step samples from them."""
 
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import track
+from accelerate import PartialState
 from torch import Tensor
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
+from grip_vlm.files import exclusive
 from grip_vlm.mdp import Action
-from grip_vlm.sequence import Sample
+from grip_vlm.training.data import Part, digest_of_all
+from grip_vlm.training.features import Entry, Features
 from grip_vlm.training.fit import Fit
+from grip_vlm.training.log import Log, duration
 from grip_vlm.vlms import Encoded, FrozenVLM
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One example, ready to be collated."""
-
-    sample: Sample  # prompt, answer and end of sequence; features in half precision
-    answer_length: int
-    target_score: float
-    """the benchmark's own score of the target answer: the value of reproducing it exactly"""
-    benchmark: str
-
-    @property
-    def tokens(self) -> int:
-        """Visual tokens N."""
-        return len(self.sample.visual)
+NOTE_EVERY = 10  # groups of examples between two lines in the log file
 
 
 class Bank:
@@ -77,15 +68,62 @@ class Batch:
 
 
 def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = False, size: int = 32) -> Bank:
-    """Encode every image once.
+    """Encode every image once and hold all in memory.
 
     Args:
         label_free: the target is the VLM's own answer from all visual tokens; no label is read.
     """
-    entries = []
-    bar = Console(stderr=True)
-    for start in track(range(0, len(examples), size), description="encoding images", transient=True, console=bar):
-        part = examples[start : start + size]
+    fit = Fit()
+    groups = [examples[start : start + size] for start in range(0, len(examples), size)]
+    entries = [entry for group in groups for entry in encode(vlm, group, label_free, fit)]
+    return Bank(vlm, entries, digest_of_all(Part(examples, label_free).digests), fit)
+
+
+def open_bank(vlm: FrozenVLM, part: Part, folder: Path, digest: str, fit: Fit, log: Log, size: int = 32) -> Bank:
+    """The bank of a run, whose encoded examples lie in `folder`; those that are not there yet are encoded.
+
+    Under `torchrun`, every process encodes its share.
+
+    Raises:
+        ValueError: another run is encoding into `folder`.
+        OSError: the disk is full or cannot be written.
+    """
+    features, state = Features(folder, vlm, part.label_free), PartialState()
+    first = {digest: place for place, digest in reversed(list(enumerate(part.digests))) if digest not in features}
+    missing = sorted(first.values())
+    if missing:
+        with exclusive(features.folder) if state.is_main_process else nullcontext():
+            if state.is_main_process:
+                features.sweep()
+            state.wait_for_everyone()
+            groups = [missing[start : start + size] for start in range(0, len(missing), size)]
+            _encode_missing(vlm, part, groups[state.process_index :: state.num_processes], features, fit, log)
+            state.wait_for_everyone()
+        features.refresh()
+    log.note(f"{len(missing)} of {len(part.digests)} examples encoded, the others read from {features.folder}")
+    return Bank(vlm, [features[digest] for digest in part.digests], digest, fit)
+
+
+def _encode_missing(
+    vlm: FrozenVLM, part: Part, groups: list[list[int]], features: Features, fit: Fit, log: Log
+) -> None:
+    total, done, began = sum(map(len, groups)), 0, time.monotonic()
+    with log.bar("encoding images", total) as bar:
+        for number, group in enumerate(groups):
+            entries = encode(vlm, [part.examples[place] for place in group], part.label_free, fit)
+            features.write([part.digests[place] for place in group], entries)
+            done += len(group)
+            bar.at(done, "encoding images")
+            if number % NOTE_EVERY == 0 or done == total:
+                left = (time.monotonic() - began) / done * (total - done)
+                log.note(f"encoding images {done}/{total}, about {duration(left)} left")
+
+
+def encode(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool, fit: Fit) -> list[Entry]:
+    """Examples after the vision tower, followed by their answers."""
+
+    def some(rows: Tensor) -> list[Entry]:
+        part = [examples[row] for row in rows.tolist()]
         images, questions = [e.image for e in part], [e.question for e in part]
         if label_free:
             encoded = vlm.encode(vlm.inputs(images, questions))
@@ -93,10 +131,12 @@ def build_bank(vlm: FrozenVLM, examples: Sequence[Example], label_free: bool = F
         else:
             targets = [e.answers[0] for e in part]
         inputs = vlm.inputs(images, questions, targets)
+        entries = []
         for row, sample in enumerate(vlm.samples(inputs)[0]):
-            example = part[row]
-            accepted = (targets[row],) if label_free else example.answers
-            target_score = benchmarks.score(example, targets[row], accepted)
+            accepted = (targets[row],) if label_free else part[row].answers
+            target_score = benchmarks.score(part[row], targets[row], accepted)
             length = int(inputs["answer_length"][row])
-            entries.append(Entry(sample.to("cpu", torch.float16), length, target_score, example.benchmark))
-    return Bank(vlm, entries)
+            entries.append(Entry(sample.to("cpu", torch.float16), length, target_score, part[row].benchmark))
+        return entries
+
+    return [entry for entries in fit.parts(torch.arange(len(examples)), len(examples), some) for entry in entries]
