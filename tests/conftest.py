@@ -7,7 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # set before Hugging Face's libraries are im
 import pytest
 
 import build
-from grip_vlm import vlms
+from grip_vlm import cli, vlms
 from grip_vlm.benchmarks.data import load_examples
 
 
@@ -30,3 +30,21 @@ def vlm(vlm_dir):
 def examples():
     """Two of each benchmark."""
     return load_examples("scenes", "train", 12)
+
+
+@pytest.fixture
+def mistake(capsys):
+    """Run the command line on arguments that must fail the right way; returns the line on stderr."""
+
+    def run(arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        printed = capsys.readouterr()
+        assert stop.value.code == 2
+        assert printed.out == ""
+        (line,) = printed.err.splitlines()
+        assert line.startswith("grip-vlm: ")
+        assert "Traceback" not in line
+        return line
+
+    return run

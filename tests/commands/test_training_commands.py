@@ -1,15 +1,17 @@
-"""A training command that cannot go on ends with code 2 and one line, and leaves what is there as it is."""
+"""`grip-vlm warmup`, `train` and `ppo`: one that cannot go on ends with one line and leaves what is there as it is."""
 
-import math
 import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from grip_vlm import checkpoint, pruners
 from grip_vlm.cli import main
-from grip_vlm.training import warmup as stage_one
-from grip_vlm.training.run import Run
+from grip_vlm.scorer import Scorer
+from grip_vlm.training.state import has_state, read_counters
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +38,16 @@ def out(done, tmp_path):
 
 @pytest.fixture
 def refused(capsys):
-    """Run arguments that must fail; returns the last line on stderr, bars of loading and encoding being before it."""
+    """Run arguments that must fail; returns the last line on stderr, which stands behind the progress bars."""
 
     def run(arguments):
         with pytest.raises(SystemExit) as stop:
             main(arguments)
-        said = capsys.readouterr().err
+        printed = capsys.readouterr().err
         assert stop.value.code == 2
-        assert "Traceback" not in said
-        assert said.count("grip-vlm: ") == 1
-        line = said.splitlines()[-1]
+        assert "Traceback" not in printed
+        assert printed.count("grip-vlm: ") == 1
+        line = printed.splitlines()[-1]
         assert line.startswith("grip-vlm: ")
         return line
 
@@ -64,16 +66,16 @@ def refused(capsys):
     ],
 )
 def test_a_run_goes_on_with_its_own_settings_alone(refused, small, out, flags, differs):
-    said = refused([*small, "--out", str(out), *flags])
-    assert f"{out}.state holds a run with other settings ({differs}); give the same settings" in said
+    line = refused([*small, "--out", str(out), *flags])
+    assert f"{out}.state holds a run with other settings ({differs}); give the same settings" in line
 
 
 @pytest.mark.parametrize(("file", "keep"), [("state.safetensors", 1000), ("state.safetensors", 0), ("state.json", 40)])
 def test_a_damaged_state_is_named_with_what_to_do(refused, small, out, file, keep):
     path = out.with_name("run.state") / file
     path.write_bytes(path.read_bytes()[:keep])
-    said = refused([*small, "--out", str(out)])
-    assert f"{path.parent} holds no state that can be read; remove it to begin again" in said
+    line = refused([*small, "--out", str(out)])
+    assert f"{path.parent} holds no state that can be read; remove it to begin again" in line
 
 
 # ---- before and after it ---------------------------------------------------------------------------------------------
@@ -87,29 +89,44 @@ def test_a_folder_of_something_else_is_not_trained_over(refused, small, tmp_path
     assert [path.read_text() for path in thesis.iterdir()] == ["the only copy"]
 
 
-def test_a_run_that_diverges_says_what_to_try(refused, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage_one, "relaxed_loss", lambda run, batch, scores, *rest: scores.sum() * math.nan)
-    said = refused([*small, "--out", str(tmp_path / "run")])
-    assert "soft_topk diverged: loss nan" in said
-    assert "try a lower --rate" in said
+def test_a_run_that_diverges_says_what_to_try(refused, small, vlm_dir, tmp_path):
+    """The loss of a VLM whose last norm is NaN is NaN, while the scorer's input is as it was."""
+    broken = tmp_path / "broken"
+    shutil.copytree(vlm_dir, broken)
+    weights = load_file(broken / "model.safetensors")
+    (norm,) = (name for name in weights if name.endswith(("language_model.norm.weight", "model.norm.weight")))
+    weights[norm].fill_(torch.nan)
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    line = refused([*small, "--vlm", str(broken), "--out", str(tmp_path / "run")])
+    assert "soft_topk diverged: loss nan" in line
+    assert "try a lower --rate" in line
 
 
-def test_an_interrupted_run_says_that_the_same_command_goes_on_and_it_does(small, tmp_path, capsys, monkeypatch):
-    more, out = [*small, "--steps", "2", "--save-every", "1", "--dev-every", "1"], tmp_path / "run"
-    finish = Run._finish_step
+@contextmanager
+def interrupted_after_step(out, number):
+    """Ctrl-C as soon as the scorer runs after the state of this step is on disk."""
 
-    def interrupted(self, step, start):
-        finish(self, step, start)
-        raise KeyboardInterrupt
+    def forward(module, given):
+        if isinstance(module, Scorer) and has_state(state) and read_counters(state)["step"] == number:
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "_finish_step", interrupted)
-        with pytest.raises(SystemExit) as stop:
-            main([*more, "--out", str(out)])
+    state = out.with_name(f"{out.name}.state")
+    hook = register_module_forward_pre_hook(forward)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_an_interrupted_run_says_that_the_same_command_goes_on_and_it_does(small, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = [*small, "--steps", "2", "--save-every", "1", "--dev-every", "1", "--out", str(out)]
+    with interrupted_after_step(out, 1), pytest.raises(SystemExit) as stop:
+        main(command)
     assert stop.value.code == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == "grip-vlm: interrupted; the same command goes on where it was"
-    main([*more, "--out", str(out)])
+    main(command)
     assert "resuming soft_topk at step 1 from" in capsys.readouterr().err
 
 
@@ -124,13 +141,56 @@ def test_a_relaxation_goes_on_from_the_scorer_it_is_given(small, done, tmp_path)
     assert not all(torch.equal(more[name], weight) for name, weight in begun.items())
 
 
-def test_curves_outlive_the_run_and_do_not_bar_it_from_going_on(small, tmp_path, monkeypatch):
+def test_curves_outlive_the_run_and_do_not_bar_it_from_going_on(small, tmp_path):
     pytest.importorskip("tensorboard")
-    command = [*small, "--steps", "2", "--save-every", "1", "--log", "tensorboard", "--out", str(tmp_path / "run")]
-    with monkeypatch.context() as patched:
-        patched.setattr(Run, "_finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(SystemExit):
-            main(command)
+    out = tmp_path / "run"
+    command = [*small, "--steps", "2", "--save-every", "1", "--log", "tensorboard", "--out", str(out)]
+    with interrupted_after_step(out, 1), pytest.raises(SystemExit):
+        main(command)
+    assert list((tmp_path / "run.log").rglob("events.*"))
     main(command)
     assert list((tmp_path / "run.log").rglob("events.*"))
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["scorer.json", "scorer.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == ["scorer.json", "scorer.safetensors"]
+
+
+@pytest.mark.parametrize(("share", "one_pass"), [("0", True), ("0.5", False)])
+def test_a_relaxation_selects_as_it_was_trained_and_a_warm_up_one_token_after_another(
+    share, one_pass, small, vlm, tmp_path
+):
+    main([*small, "--steps", "2", "--attention-share", share, "--out", str(tmp_path / "run")])
+    assert checkpoint.load(tmp_path / "run", vlm).config.one_pass == one_pass
+
+
+def test_an_imitation_of_a_rival_is_not_mixed_with_a_relaxation(mistake, tmp_path):
+    line = mistake(["warmup", "--imitation", "distribution", "--out", str(tmp_path / "run")])
+    assert line.startswith("grip-vlm: imitation 'distribution' is a rival's whole training: give attention_share 1")
+
+
+@pytest.mark.parametrize(
+    ("imitation", "method"), [("distribution", "attention_distill"), ("bernoulli", "tprl_start"), ("subset", "warmup")]
+)
+def test_a_warm_up_by_a_rivals_imitation_is_saved_under_its_name(imitation, method, small, tmp_path):
+    main([*small, "--imitation", imitation, "--attention-share", "1", "--out", str(tmp_path / "run")])
+    assert checkpoint.read_notes(tmp_path / "run")["provenance"]["method"] == method
+
+
+def test_the_tprl_like_rival_goes_on_from_its_imitation(tmp_path, vlm_dir):
+    small = ["--examples", "4", "--dev-examples", "2", "--steps", "1", "--batch", "2", "--vlm", str(vlm_dir)]
+    start, out = str(tmp_path / "start"), tmp_path / "tprl"
+    main(["warmup", "--imitation", "bernoulli", "--attention-share", "1", "--width", "16", "--out", start, *small])
+    main(["ppo", "--init", start, "--out", str(out), *small])
+    assert checkpoint.read_notes(out)["provenance"]["method"] == "tprl"
+    assert pruners.load("tprl", scorer=out).checkpoint.startswith(str(out))
+
+
+@pytest.mark.parametrize(
+    ("policy", "method"),
+    [("sequential", "grip"), ("gibbs", "grip"), ("plackett_luce", "grip"), ("textbook", "grip_like")],
+)
+def test_train_goes_on_from_a_warm_up_by_the_policy_it_is_given(policy, method, done, vlm_dir, tmp_path):
+    few = ["--examples", "2", "--dev-examples", "2", "--steps", "1", "--batch", "2", "--group", "2"]
+    out = tmp_path / "run"
+    main(["train", "--vlm", str(vlm_dir), "--init", str(done), "--out", str(out), "--policy", policy, *few])
+    assert checkpoint.read_notes(out)["provenance"]["method"] == method
+    before, after = load_file(done / "scorer.safetensors"), load_file(out / "scorer.safetensors")
+    assert before.keys() == after.keys()

@@ -6,36 +6,35 @@ import subprocess
 import sys
 
 WORKER = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 
 import torch
 
 from grip_vlm import vlms
 from grip_vlm.scorer import Scorer, ScorerConfig
-from grip_vlm.training.bank import Bank
 from grip_vlm.training.dev import load_banks
 from grip_vlm.training.run import digest, process_device
 from grip_vlm.training.settings import WarmupConfig
-from grip_vlm.training.warmup import warmup
-
-
-class Watched(Bank):
-    sampled = []
-
-    def batch(self, chosen):
-        self.sampled.extend([chosen] if isinstance(chosen, list) else [])  # the teacher's attention goes through ranges
-        return super().batch(chosen)
-
+from grip_vlm.training.warmup import subset_imitation, warmup
 
 vlm = vlms.load(sys.argv[1], device=process_device())
-config = WarmupConfig(Path(sys.argv[2]), examples=8, dev_examples=2, steps=2, batch=4, dev_every=2)
+config = WarmupConfig(
+    Path(sys.argv[2]), examples=8, dev_examples=2, steps=2, batch=4, dev_every=2, attention_share=1.0
+)
 bank, dev = load_banks(vlm, config)
 torch.manual_seed(0)
-scorer, watched = Scorer(ScorerConfig(dim=vlm.dim, width=16)), Watched(vlm, bank.entries)
-warmup(vlm, scorer, watched, dev, config)
-rank = torch.distributed.get_rank()
-Path(f"{config.out}.{rank}.json").write_text(json.dumps({"sampled": watched.sampled, "digest": digest(scorer)}))
+scorer, teachers = Scorer(ScorerConfig(dim=vlm.dim, width=16)), []
+
+
+def imitate(importance, k, teacher):
+    teachers.append(teacher.abs().sum(1).tolist())  # one number for each question of this process
+    return subset_imitation(importance, k, teacher)
+
+
+warmup(vlm, scorer, bank, dev, config, imitate=imitate)
+out = Path(f"{config.out}.{os.environ['RANK']}.json")
+out.write_text(json.dumps({"teachers": teachers, "digest": digest(scorer)}))
 """
 
 
@@ -48,6 +47,7 @@ def test_two_processes_share_one_run(vlm_dir, tmp_path):
     assert (counters["identity"]["processes"], counters["step"]) == (2, 2)
     assert (out / "scorer.safetensors").is_file()
     one, two = (json.loads((tmp_path / f"run.{rank}.json").read_text()) for rank in (0, 1))
-    assert [len(part) for part in one["sampled"] + two["sampled"]] == [2] * 4  # half of four questions, in two steps
-    assert one["sampled"] != two["sampled"]
+    # Half of four questions in each of two steps, and not the same half.
+    assert [len(part) for part in one["teachers"] + two["teachers"]] == [2] * 4
+    assert one["teachers"] != two["teachers"]
     assert one["digest"] == two["digest"]
