@@ -14,7 +14,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from grip_vlm import vlms
 from grip_vlm.checkpoint import locate, parameters, read_notes
-from grip_vlm.evaluation.cost import count
+from grip_vlm.evaluation.cost import count_flops
 from grip_vlm.files import write_text
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, ScorerConfig
@@ -89,13 +89,13 @@ def llava_cost(model: Any, scorer: Scorer, words: int = 16) -> Cost:
         return keys @ keys.mT
 
     return Cost(
-        vision=count(lambda: model.get_image_features(pixel_values=pixels, return_dict=True)),
-        language=count(
+        vision=count_flops(lambda: model.get_image_features(pixel_values=pixels, return_dict=True)),
+        language=count_flops(
             lambda: model.base_model.language_model(
                 inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, use_cache=False
             )
         ),
-        scorer=count(chosen),
+        scorer=count_flops(chosen),
     )
 
 

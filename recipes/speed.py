@@ -15,7 +15,7 @@ import tyro
 
 from grip_vlm import benchmarks, checkpoint, pruners, report, vlms
 from grip_vlm.budget import Budget
-from grip_vlm.evaluation.latency import measure
+from grip_vlm.evaluation.latency import measure_latency
 from grip_vlm.files import write_text
 from grip_vlm.pruners import Pruner
 from grip_vlm.report.curves import cost_at
@@ -56,7 +56,7 @@ def main(speed: Speed) -> None:
     examples = [benchmarks.example(names[i % len(names)], "dev", i) for i in range(16)]
     lines = ["| batch | accuracy | pruner | ms | times grip's |", "|--:|--:|---|--:|--:|"]
     for batch in (1, 16):
-        timings = measure(vlm, jobs, examples, batch, speed.rounds)
+        timings = measure_latency(vlm, jobs, examples, batch, speed.rounds)
         seconds = {job: timing.seconds for job, timing in zip(wanted, timings, strict=True)}
         for share in SHARES:
             reached = {

@@ -109,7 +109,7 @@ def test_audio_is_refused():
     lm = model()
     lm.task_dict = {"task": {"test": [None]}}
     chat = [{"role": "user", "content": [{"type": "audio", "url": "song.wav"}]}]
-    with pytest.raises(ValueError, match="task has audio or cuts of videos"):
+    with pytest.raises(ValueError, match="task has audio or parts of videos"):
         lm.generate_until([request(0, chat)])
 
 
@@ -121,12 +121,12 @@ def test_audio_is_refused():
         ({"pruner": "best"}, "unknown pruner 'best'"),
         ({"pretrained": "no/such-model"}, "no VLM 'no/such-model'"),
         ({"scorer": "tiny-llava"}, "random"),
-        ({"per_image": "yes"}, "per_image is true or false"),
-        ({"positions": "mrope"}, "positions is one of original, compact"),
-        ({"min_tokens": 0}, "min_tokens is a whole number from 1, not 0"),
-        ({"num_frames": 2.5}, "num_frames is a whole number from 1, not 2.5"),
-        ({"batch_size": "auto"}, "batch_size is a whole number from 1, not 'auto'"),
-        ({"dtype": "int5"}, "dtype is one of auto, float32"),
+        ({"per_image": "yes"}, "per_image must be true or false"),
+        ({"positions": "mrope"}, "positions must be one of original, compact"),
+        ({"min_tokens": 0}, "min_tokens must be a whole number of at least 1, not 0"),
+        ({"num_frames": 2.5}, "num_frames must be a whole number of at least 1, not 2.5"),
+        ({"batch_size": "auto"}, "batch_size must be a whole number of at least 1, not 'auto'"),
+        ({"dtype": "int5"}, "dtype must be one of auto, float32"),
     ],
 )
 def test_wrong_arguments_get_one_line(wrong, said):

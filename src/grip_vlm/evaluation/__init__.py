@@ -1,1 +1,1 @@
-"""Evaluation: rows on disk, accuracy, latency and FLOPs. This file imports nothing, so that rows are read without torch."""
+"""Evaluation: rows on disk, accuracy, latency and FLOPs. Imports nothing, because rows are read without torch."""

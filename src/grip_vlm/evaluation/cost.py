@@ -1,4 +1,4 @@
-"""The cost of an answer in FLOPs: vision tower, pruner and language model, counted on the real modules."""
+"""FLOPs of an answer: vision tower, pruner and language model, counted while the real modules run."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,8 +15,8 @@ from grip_vlm.pruners import Pruner
 from grip_vlm.vlms import FrozenVLM
 
 
-def count(call: Callable[[], Any]) -> int:
-    """FLOPs of matrix products, convolutions and attention inside `call`."""
+def count_flops(call: Callable[[], Any]) -> int:
+    """FLOPs of the matrix products, convolutions and attention in `call`."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops())
@@ -25,23 +25,24 @@ def count(call: Callable[[], Any]) -> int:
 def answer_flops(
     vlm: FrozenVLM, pruners: dict[str, Pruner], budgets: Sequence[Budget], examples: Sequence[Example]
 ) -> dict[str, dict[str, float]]:
-    """FLOPs up to the first word of an answer: vision tower, pruner and language model, counted in the calls that
-    `evaluate` makes. Later words, which cost all methods about the same, are left out.
+    """FLOPs up to the first token of an answer: vision tower, pruner and language model, in the calls of `evaluate`.
+
+    Later tokens are left out, because they cost all methods about the same.
 
     Args:
-        vlm: its attention should be `eager`, whose products the counter knows.
+        vlm: should use `eager` attention, because the counter does not know other kernels.
 
     Returns:
-        pruner -> budget -> mean over the examples.
+        pruner -> budget -> mean FLOPs over the examples.
     """
-    found: dict[str, dict[str, float]] = {name: {} for name in pruners}
+    flops: dict[str, dict[str, float]] = {name: {} for name in pruners}
     for name, budget in jobs(pruners, budgets):
-        wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
+        parsed = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
 
-        def answer(example: Example, pruner: Pruner = pruners[name], wanted: Budget = wanted) -> None:
+        def answer(example: Example, pruner: Pruner = pruners[name], budget: Budget = parsed) -> None:
             encoded = vlm.encode(vlm.inputs([example.image], [example.question]))
-            k = torch.tensor([wanted.k(int(encoded.state.counts[0]))], device=vlm.device)
+            k = torch.tensor([budget.k(int(encoded.state.counts[0]))], device=vlm.device)
             vlm.respond(encoded, pruner.select(vlm, encoded, k), 1)
 
-        found[name][budget] = sum(count(partial(answer, example)) for example in examples) / len(examples)
-    return found
+        flops[name][budget] = sum(count_flops(partial(answer, example)) for example in examples) / len(examples)
+    return flops

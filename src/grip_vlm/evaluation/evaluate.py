@@ -1,4 +1,4 @@
-"""VLM x pruner x benchmark x budgets -> rows on disk: one JSON object per item, resumable, seconds end to end."""
+"""Evaluation: VLM x pruners x benchmarks x budgets -> rows on disk, one per answered item. It can be resumed."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from grip_vlm.vlms import Encoded, FrozenVLM
 def evaluate(
     vlm: FrozenVLM,
     pruners: dict[str, Pruner],
-    sources: Sequence[Items],
+    benchmarks: Sequence[Items],
     budgets: Sequence[Budget],
     out: Path,
     *,
@@ -34,19 +34,23 @@ def evaluate(
     batch: int = 32,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Row]:
-    """Answer `limit` items of every benchmark with every pruner at every budget, and append the rows that are missing.
+    """Answer items of every benchmark with every pruner at every budget, and append the missing rows to `out`.
 
     Args:
-        sources: benchmarks opened by `open_items`.
-        out: JSON lines; rows already in it are not computed again.
-        shard: (i, n) answers every n-th of the `limit` items from the i-th, 1 <= i <= n, for runs on n machines.
+        benchmarks: from `open_items`.
+        out: JSON lines. Rows that are already in it are not computed again.
+        limit: items per benchmark.
+        shard: (i, n) answers every n-th item from the i-th, 1 <= i <= n, which splits a run over n machines.
+        seed: goes into the rows. Methods that sample at random take their seed when they are loaded.
+        batch: items answered together.
+        clock: returns seconds.
 
     Returns:
-        All rows of this call, old and new.
+        The rows of all these items, old and new.
 
     Raises:
-        ValueError: an impossible shard; `out` holds something else, is compressed, or has rows of items that have
-        changed.
+        ValueError: the shard is impossible, or `out` is compressed, holds something else than rows, or holds rows of
+            items that have changed.
     """
     first, step = shard
     if not 1 <= first <= step:
@@ -56,21 +60,19 @@ def evaluate(
     rows = []
     bars = Console(stderr=True)
     with out.open("a", encoding="utf-8") as file:
-        for items in sources:
-            chosen = range(first - 1, min(limit, items.count), step)
-            for start in track(range(0, len(chosen), batch), description=items.name, transient=True, console=bars):
-                part = [items.example(i) for i in chosen[start : start + batch]]
-                seen: _Seen | None = None
+        for items in benchmarks:
+            indices = range(first - 1, min(limit, items.count), step)
+            for start in track(range(0, len(indices), batch), description=items.name, transient=True, console=bars):
+                examples = [items.example(i) for i in indices[start : start + batch]]
+                encoded: _EncodedBatch | None = None
                 for pruner_name, budget in jobs(pruners, budgets):
                     pruner = pruners[pruner_name]
-                    keys = [
-                        (vlm.name, pruner_name, pruner.checkpoint, items.name, e.item, budget, str(seed)) for e in part
-                    ]
-                    _refuse_changed(out, [known.get(key) for key in keys], part)
+                    common = vlm.name, pruner_name, pruner.checkpoint, items.name
+                    keys = [(*common, example.item, budget, str(seed)) for example in examples]
+                    _refuse_changed(out, [known.get(key) for key in keys], examples)
                     if any(key not in known for key in keys):
-                        seen = seen or _see(vlm, part, clock)
-                        answered = _answer(vlm, pruner_name, pruner, items, seen, budget, seed, clock)
-                        for row in answered:
+                        encoded = encoded or _encode(vlm, examples, clock)
+                        for row in _answer(vlm, pruner_name, pruner, items, encoded, budget, seed, clock):
                             if row.key not in known:
                                 known[row.key] = row
                                 file.write(json.dumps(asdict(row)) + "\n")
@@ -80,30 +82,30 @@ def evaluate(
 
 
 def _refuse_changed(out: Path, rows: Sequence[Row | None], examples: Sequence[Example]) -> None:
-    """Raises ValueError if a row that is there already is of other data than its example."""
+    """Raise a ValueError if the target of an existing row differs from its example's."""
     for row, example in zip(rows, examples, strict=True):
         if row is not None and row.target != example.answers[0]:
-            raise ValueError(f"{out} has another answer of {example.item} than the data have now; give another --out")
+            raise ValueError(f"{out} has another answer to {example.item} than the data have now; give another --out")
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A batch after the vision tower, and how long that took."""
+class _EncodedBatch:
+    """A batch after the vision tower, and the seconds that the tower took."""
 
     examples: list[Example]
     encoded: Encoded
     seconds: float
 
 
-def _see(vlm: FrozenVLM, examples: list[Example], clock: Callable[[], float]) -> _Seen:
+def _encode(vlm: FrozenVLM, examples: list[Example], clock: Callable[[], float]) -> _EncodedBatch:
     start = clock()
     encoded = vlm.encode(vlm.inputs([e.image for e in examples], [e.question for e in examples]))
     vlm.synchronize()
-    return _Seen(examples, encoded, clock() - start)
+    return _EncodedBatch(examples, encoded, clock() - start)
 
 
 def jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
-    """(pruner, budget as rows call it); `full` and `blind` once."""
+    """(pruner, budget as in rows) of every job. `full` and `blind` ignore budgets and appear once."""
     for name in pruners:
         for budget in (FIXED[name],) if name in FIXED else map(str, budgets):
             yield name, budget
@@ -114,22 +116,22 @@ def _answer(
     name: str,
     pruner: Pruner,
     items: Items,
-    seen: _Seen,
+    batch: _EncodedBatch,
     budget: str,
     seed: int,
     clock: Callable[[], float],
 ) -> list[Row]:
-    """Rows of one batch."""
+    """The rows of one batch."""
     import transformers
 
-    examples, encoded = seen.examples, seen.encoded
+    examples, encoded = batch.examples, batch.encoded
     start = clock()
     counts = encoded.state.counts
-    wanted = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
-    k = wanted.each(counts)
+    parsed = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
+    k = parsed.each(counts)
     response = vlm.respond(encoded, pruner.select(vlm, encoded, k), items.max_new_tokens)
     vlm.synchronize()
-    seconds = (seen.seconds + clock() - start) / len(examples)
+    seconds = (batch.seconds + clock() - start) / len(examples)
     common: dict[str, Any] = {
         "vlm": vlm.name,
         "pruner": name,
@@ -161,10 +163,10 @@ def _answer(
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """(i, n) of `i/n`.
+    """`i/n` -> (i, n).
 
     Raises:
-        ValueError: the text is something else.
+        ValueError: the text has another form.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match:

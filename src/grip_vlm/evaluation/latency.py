@@ -1,4 +1,4 @@
-"""Seconds per question, side by side: every method and budget in turn, so that all meet the same machine."""
+"""Seconds per question. Methods and budgets take turns, so all are timed under the same machine load."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,19 +14,19 @@ from grip_vlm.vlms import FrozenVLM
 
 @dataclass(frozen=True)
 class Timing:
-    """Median over rounds; vision tower, pruner, prefill and a fixed number of answer tokens together."""
+    """Seconds of vision tower, pruner, prefill and a fixed number of answer tokens together."""
 
     pruner: str
     budget: str
     batch: int
     seconds: float
-    """per question"""
+    """Median over rounds, per question."""
     low: float
     high: float
-    """10th and 90th percentile over rounds"""
+    """`low` and `high` are the 10th and 90th percentile over rounds."""
 
 
-def measure(
+def measure_latency(
     vlm: FrozenVLM,
     jobs: Sequence[tuple[str, Pruner, Budget]],
     examples: Sequence[Example],
@@ -35,18 +35,21 @@ def measure(
     new_tokens: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timing]:
-    """Time every (name, pruner, budget) on the same questions, interleaved, after one round that is thrown away.
+    """Time every (name, pruner, budget) on the same `batch` questions, interleaved, after one discarded round.
 
-    Every answer has exactly `new_tokens` tokens, so that no method is faster for saying less. The processor's work on
-    pixels and text is the same for all and is not counted.
+    Every answer has exactly `new_tokens` tokens, so a method is not faster because its answers are shorter. The
+    processor's work on pixels and text is the same for all methods and is not timed.
+
+    Returns:
+        One timing per job, in the order of `jobs`.
     """
-    part = examples[:batch]
-    inputs = vlm.inputs([e.image for e in part], [e.question for e in part])
+    chosen = examples[:batch]
+    inputs = vlm.inputs([e.image for e in chosen], [e.question for e in chosen])
     seconds: list[list[float]] = [[] for _ in jobs]
     for round_ in range(rounds + 1):
-        # Each round begins elsewhere, so that no job always runs behind the same one.
-        for at in (*range(round_ % len(jobs), len(jobs)), *range(round_ % len(jobs))):
-            _, pruner, budget = jobs[at]
+        # Each round starts at another job, so no job always runs after the same one.
+        for job in (*range(round_ % len(jobs), len(jobs)), *range(round_ % len(jobs))):
+            _, pruner, budget = jobs[job]
             start = clock()
             encoded = vlm.encode(inputs)
             k = budget.each(encoded.state.counts)
@@ -54,7 +57,7 @@ def measure(
             vlm.respond(encoded, action, max_new_tokens=new_tokens, min_new_tokens=new_tokens)
             vlm.synchronize()
             if round_:
-                seconds[at].append((clock() - start) / batch)
+                seconds[job].append((clock() - start) / batch)
     return [
         Timing(name, str(budget), batch, *(float(np.percentile(times, q)) for q in (50, 10, 90)))
         for (name, _, budget), times in zip(jobs, seconds, strict=True)

@@ -1,1 +1,1 @@
-"""Programs that grip-vlm plugs into; nothing else in the package imports them."""
+"""Interfaces to other programs, such as lmms-eval. Nothing else in the package imports this folder."""

@@ -1,4 +1,4 @@
-"""Conversations answered from pruned prompts: any images and videos, generated as an evaluation asks."""
+"""Conversations with any images and videos, answered from pruned prompts with lmms-eval's generation settings."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,58 +13,59 @@ from grip_vlm.vlms import FrozenVLM
 from grip_vlm.vlms.encode import PIXELS
 
 Conversation = Sequence[Mapping[str, Any]]
-"""messages {"role": ..., "content": [...]} as `processor.apply_chat_template` reads them"""
+"""Messages {"role": ..., "content": [...]}, as `processor.apply_chat_template` reads them."""
 Prune = Callable[[dict[str, Any]], dict[str, Any]]
-"""a processor's outputs -> inputs for `generate`: `pruner.prune` with all else filled in"""
+"""A processor's outputs -> inputs for `generate`: `pruner.prune` with all other arguments bound."""
 
-SAMPLING = ("temperature", "top_p", "top_k")
-ALWAYS = ("max_new_tokens", "num_beams", "repetition_penalty")
+SAMPLING = ("temperature", "top_p", "top_k")  # settings that apply to sampled answers only
+DECODING = ("max_new_tokens", "num_beams", "repetition_penalty")  # settings that apply to all answers
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the VLM said to one conversation, and what it cost."""
+    """The answer to one conversation, and its cost."""
 
     text: str
     visual_tokens: int
-    """of all its images and videos"""
+    """Visual tokens of all images and videos."""
     kept: int
+    """Visual tokens that are kept."""
     input_tokens: int
-    """of the pruned prompt, text and visual"""
+    """Text and visual tokens of the pruned prompt."""
     output_tokens: int
-    """without the one that ends the answer"""
+    """Tokens of the answer, without the end token."""
     seconds: float
-    """an equal share of its batch's: vision tower, pruner and language model, not the processor"""
+    """Seconds of vision tower, pruner and language model, divided by the batch size. The processor is not timed."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How answers are generated; `Generation.parse` reads an evaluation's settings."""
+    """How answers are generated. `Generation.parse` reads the settings of an lmms-eval task."""
 
     until: tuple[str, ...]
-    """an answer ends before the first of these"""
+    """Stop strings: an answer ends before the first of them."""
     options: dict[str, Any]
-    """for the model's `generate`"""
+    """Arguments of the model's `generate`."""
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> "Generation":
-        """Settings in the words of lmms-eval's tasks; None means not given.
+        """Settings as lmms-eval's tasks name them; None means not given.
 
-        Answers are greedy unless `temperature` is above 0, or `do_sample` is true and the temperature not 0.
-        `image_aspect_ratio` is accepted and has no effect: a checkpoint's own processor decides what it does to images.
+        Answers are greedy unless `temperature` is above 0, or `do_sample` is true and the temperature is not 0.
+        `image_aspect_ratio` is accepted and has no effect, because the checkpoint's processor prepares the images.
 
         Raises:
-            ValueError: a setting that would have to be ignored.
+            ValueError: a setting is unknown and would be ignored.
         """
         given = {name: value for name, value in settings.items() if value is not None}
-        known = ("until", "do_sample", *SAMPLING, *ALWAYS, "image_aspect_ratio")
+        known = ("until", "do_sample", *SAMPLING, *DECODING, "image_aspect_ratio")
         if unknown := sorted(given.keys() - set(known)):
             raise ValueError(f"generation settings {', '.join(unknown)} are unknown here; known: {', '.join(known)}")
         until = given.get("until", ())
         until = (until,) if isinstance(until, str) else tuple(until)
         temperature = given.get("temperature")
         sample = given.get("do_sample", bool(temperature)) and temperature != 0
-        names = (*ALWAYS, *SAMPLING) if sample else ALWAYS
+        names = (*DECODING, *SAMPLING) if sample else DECODING
         options = {"max_new_tokens": 1024, **{name: given[name] for name in names if name in given}}
         return cls(tuple(stop for stop in until if stop), {**options, "do_sample": sample})
 
@@ -77,35 +78,36 @@ def reply(
     generation: Generation,
     num_frames: int | None = None,
 ) -> list[Reply]:
-    """Answer a batch; conversations without images or videos are answered as they are.
+    """Answer a batch. Conversations without images or videos are not pruned.
 
     Args:
-        num_frames: taken from every video; None leaves it to the checkpoint's processor.
+        num_frames: frames sampled from every video; None leaves it to the checkpoint's processor.
 
     Raises:
-        ValueError: what the processor or the pruner cannot take.
+        ValueError: the processor or the pruner does not accept the conversations.
     """
-    inputs = processed(vlm, conversations, num_frames)
+    inputs = processor_inputs(vlm, conversations, num_frames)
     before = inputs["attention_mask"].sum(1)  # (B,)
     visual = visual_tokens(vlm, inputs)
     start = time.perf_counter()
     pruned = prune(inputs) if visual.any() else inputs
     after = pruned["attention_mask"].sum(1)  # (B,)
     length = pruned["input_ids"].shape[1]
-    stop = StoppingCriteriaList([Said(vlm.processor.tokenizer, generation.until, length)] if generation.until else [])
+    criteria = [StopStrings(vlm.processor.tokenizer, generation.until, length)] if generation.until else []
+    stop = StoppingCriteriaList(criteria)
     new = vlm.model.generate(**pruned, **generation.options, stopping_criteria=stop)[:, length:]  # (B, T)
     vlm.synchronize()
     seconds = (time.perf_counter() - start) / len(conversations)
     texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    counts = torch.stack([visual, visual - (before - after), after, lengths(vlm, new)], dim=1).tolist()  # (B, 4)
+    counts = torch.stack([visual, visual - (before - after), after, answer_lengths(vlm, new)], dim=1).tolist()  # (B, 4)
     return [
-        Reply(cut(text, generation.until), tokens, kept, read, said, seconds)
-        for text, (tokens, kept, read, said) in zip(texts, counts, strict=True)
+        Reply(before_stop(text, generation.until), tokens, kept, input_tokens, output_tokens, seconds)
+        for text, (tokens, kept, input_tokens, output_tokens) in zip(texts, counts, strict=True)
     ]
 
 
-def processed(vlm: FrozenVLM, conversations: Sequence[Conversation], num_frames: int | None) -> dict[str, Any]:
-    """The processor's outputs for the conversations' own images and videos, padded on the left, on the device."""
+def processor_inputs(vlm: FrozenVLM, conversations: Sequence[Conversation], num_frames: int | None) -> dict[str, Any]:
+    """The processor's outputs for the conversations, padded on the left, on the VLM's device."""
     options: dict[str, Any] = {"padding": True, "padding_side": "left"}
     if num_frames is not None and any(
         part["type"] == "video" for messages in conversations for message in messages for part in message["content"]
@@ -125,27 +127,27 @@ def processed(vlm: FrozenVLM, conversations: Sequence[Conversation], num_frames:
 def visual_tokens(vlm: FrozenVLM, inputs: dict[str, Any]) -> Tensor:
     """Visual tokens of each row before pruning, (B,)."""
     ids = inputs["input_ids"]
-    marks = [vlm.placeholders(ids, kind) for kind, pixels in PIXELS.items() if inputs.get(pixels) is not None]
-    return torch.stack([torch.zeros_like(ids, dtype=torch.bool), *marks]).any(0).sum(1)
+    masks = [vlm.placeholders(ids, kind) for kind, pixels in PIXELS.items() if inputs.get(pixels) is not None]
+    return torch.stack([torch.zeros_like(ids, dtype=torch.bool), *masks]).any(0).sum(1)
 
 
-def lengths(vlm: FrozenVLM, new: Tensor) -> Tensor:
-    """Tokens before the first one that ends or pads an answer, (B,), of those generated (B, T)."""
+def answer_lengths(vlm: FrozenVLM, new: Tensor) -> Tensor:
+    """Tokens before the first end or padding token of generated answers (B, T): (B,)."""
     config = vlm.model.generation_config
     eos = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     ends = torch.tensor([token for token in (*eos, config.pad_token_id) if token is not None], device=new.device)
     return (~torch.isin(new, ends)).long().cumprod(1).sum(1)
 
 
-def cut(text: str, until: Sequence[str]) -> str:
-    """The text before the first of the strings that end it."""
+def before_stop(text: str, until: Sequence[str]) -> str:
+    """The text before the first stop string, stripped."""
     for stop in until:
         text = text.split(stop)[0]
     return text.strip()
 
 
-class Said(StoppingCriteria):  # type: ignore[misc]
-    """Ends answers in which one of the strings stands. transformers' `stop_strings` would find them in prompts too."""
+class StopStrings(StoppingCriteria):  # type: ignore[misc]
+    """Ends an answer that contains a stop string. transformers' `stop_strings` also searches the prompt."""
 
     def __init__(self, tokenizer: Any, strings: Sequence[str], start: int) -> None:
         self.tokenizer, self.strings, self.start = tokenizer, strings, start
