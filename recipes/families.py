@@ -58,7 +58,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "contract.xml"
-        command = [sys.executable, "-m", "pytest", "tests/test_families.py", f"--junitxml={xml}"]
+        command = [sys.executable, "-m", "pytest", "tests/vlms/test_families.py", f"--junitxml={xml}"]
         subprocess.run(command, cwd=ROOT, check=False)
         found = outcomes(xml)
     lines = ["| family | " + " | ".join(COLUMNS) + " |", "|---|" + ":-:|" * len(COLUMNS)]

@@ -21,7 +21,7 @@ def two_questions() -> None:
 
 def main() -> None:
     two_questions()
-    report.write([RESULTS / "demo-rows.jsonl"], RESULTS / "frontier.png", RESULTS / "table.md")
+    report.write([RESULTS / "demo-rows.jsonl"], RESULTS / "frontier.svg", RESULTS / "table.md")
     for name in ("compare", "variants"):
         rows = report.read_rows([RESULTS / name / "rows"])
         report.write_report(report.measure(rows, timed=False), RESULTS / name)

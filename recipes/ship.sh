@@ -18,5 +18,4 @@ rm -rf "$ASSETS/scorer" && cp -r "$RUNS/grip-0" "$ASSETS/scorer"
 python recipes/cost.py
 rm -rf "$RUNS/demo" # its rows belong to the previous VLM and scorer
 python recipes/demo.py --out "$RUNS/demo" --items 40
-cp "$RUNS"/demo/{frontier.png,sheet.png,table.md} results/
 cp "$RUNS/demo/rows.jsonl" results/demo-rows.jsonl
