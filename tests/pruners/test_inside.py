@@ -9,9 +9,10 @@ from toolkit.families import CLOSE, batch_of, load
 from toolkit.leaving import columns, last_token, masked_keys, recomputed, run
 
 from grip_vlm import pruners, vlms
+from grip_vlm.benchmarks.items import open_items
 from grip_vlm.budget import Budget
-from grip_vlm.evaluation import evaluate
-from grip_vlm.mdp import Schedule, State
+from grip_vlm.evaluation.evaluate import evaluate
+from grip_vlm.mdp import State
 from grip_vlm.pruners.inside import mean
 from grip_vlm.pruners.methods.sparsevlm import raters
 from grip_vlm.pruners.methods.vscan import local_and_global, merge_dropped
@@ -30,6 +31,10 @@ def batch(vlm, examples):
 @pytest.fixture(params=NAMES)
 def name(request):
     return request.param
+
+
+def respond(pruner, vlm, encoded, k, new_tokens):
+    return vlm.respond(encoded, pruner.select(vlm, encoded, k), new_tokens)
 
 
 # ---- schedules -------------------------------------------------------------------------------------------------------
@@ -81,23 +86,34 @@ def test_vscan_meets_every_budget():
 # ---- the contract ----------------------------------------------------------------------------------------------------
 
 
+def test_an_action_holds_the_tokens_that_enter_and_the_schedule_of_the_others(name, vlm, batch):
+    pruner = pruners.load(name)
+    plans = [pruner.plan(196, k, 4) for k in K]
+    action = pruner.select(vlm, batch, torch.tensor(K))
+    assert action.kept.tolist() == [plan.pop(0) for plan in plans]
+    assert {layer: keep.tolist() for layer, keep in action.schedule.keep.items()} == {
+        layer: [plan[layer] for plan in plans] for layer in plans[0]
+    }
+    assert action.schedule.queries.shape == batch.prompt.input_ids.shape
+
+
 def test_what_the_schedule_says_is_what_enters_and_reaches_the_last_layer(name, vlm, batch):
     pruner = pruners.load(name)
     plans = [pruner.plan(196, k, 4) for k in K]
-    said = pruner.respond(vlm, batch, torch.tensor(K), 2)
-    assert said.entering.tolist() == [plan[0] for plan in plans]
-    assert said.action.kept.tolist() == [plan[max(plan)] for plan in plans]
-    assert said.per_layer.tolist() == [mean(plan, 4) for plan in plans]
+    response = respond(pruner, vlm, batch, torch.tensor(K), 2)
+    assert response.entering.tolist() == [plan[0] for plan in plans]
+    assert response.reached.kept.tolist() == [plan[max(plan)] for plan in plans]
+    assert response.per_layer.tolist() == [mean(plan, 4) for plan in plans]
 
 
 def test_the_same_tokens_are_kept_again_and_alone(name, vlm, batch, examples):
     pruner = pruners.load(name)
-    together = pruner.respond(vlm, batch, torch.tensor(K), 3)
-    assert torch.equal(pruner.respond(vlm, batch, torch.tensor(K), 3).action.mask, together.action.mask)
+    together = respond(pruner, vlm, batch, torch.tensor(K), 3)
+    assert torch.equal(respond(pruner, vlm, batch, torch.tensor(K), 3).reached.mask, together.reached.mask)
     for row, k in enumerate(K):
         one = vlm.encode(vlm.inputs([examples[row].image], [examples[row].question]))
-        alone = pruner.respond(vlm, one, torch.tensor([k]), 3)
-        assert alone.action.indices() == together.action.indices(row)
+        alone = respond(pruner, vlm, one, torch.tensor([k]), 3)
+        assert alone.reached.indices() == together.reached.indices(row)
         assert alone.texts == together.texts[row : row + 1]
 
 
@@ -108,8 +124,9 @@ def test_the_vlm_answers_with_the_mean_over_layers(name, vlm, examples):
 
 
 def test_all_tokens_give_the_answer_of_the_unpruned_model(name, vlm, batch):
-    said = pruners.load(name).respond(vlm, batch, torch.full((4,), 196), 4)
-    assert said.texts == pruners.load("full").respond(vlm, batch, torch.full((4,), 196), 4).texts
+    k = torch.full((4,), 196)
+    response = respond(pruners.load(name), vlm, batch, k, 4)
+    assert response.texts == respond(pruners.load("full"), vlm, batch, k, 4).texts
 
 
 def test_inputs_for_generate_are_refused_and_what_to_call_is_named(name):
@@ -120,7 +137,8 @@ def test_inputs_for_generate_are_refused_and_what_to_call_is_named(name):
 
 def test_rows_say_both_what_enters_and_the_mean_over_layers(vlm, tmp_path):
     chosen = {name: pruners.load(name) for name in ("fastv", "uniform")}
-    rows = evaluate.evaluate(vlm, chosen, ["reading"], [Budget(tokens=98)], tmp_path / "rows.jsonl", limit=2)
+    items, out = [open_items("reading")], tmp_path / "rows.jsonl"
+    rows = evaluate(vlm, chosen, items, [Budget(tokens=98)], out, limit=2)
     assert [(row.pruner, row.entering, row.kept) for row in rows[::2]] == [("fastv", 196, 98), ("uniform", 98, 98)]
 
 
@@ -132,8 +150,8 @@ def test_methods_without_needs_of_the_tower_run_on_other_families(name, other, m
     monkeypatch.setattr(family.model.generation_config, "suppress_tokens", [family.model.config.image_token_id])
     encoded = vlm.encode(batch_of(family)[0])
     k = encoded.state.counts // 2
-    said = pruners.load(name).respond(vlm, encoded, k, 3)
-    assert torch.all((said.per_layer <= k) & (said.per_layer > k - 1))
+    response = respond(pruners.load(name), vlm, encoded, k, 3)
+    assert torch.all((response.per_layer <= k) & (response.per_layer > k - 1))
 
 
 def test_vscan_refuses_a_tower_without_cls():
@@ -141,30 +159,31 @@ def test_vscan_refuses_a_tower_without_cls():
     vlm = vlms.wrap(family.model, family.processor)
     encoded = vlm.encode(batch_of(family)[0])
     with pytest.raises(ValueError, match="vscan needs a CLIP or SigLIP tower"):
-        pruners.load("vscan").respond(vlm, encoded, torch.tensor([5, 5]), 2)
+        pruners.load("vscan").select(vlm, encoded, torch.tensor([5, 5]))
 
 
 def test_an_image_with_no_text_after_it_is_refused(vlm, batch):
     state = replace(batch.state, question_mask=torch.zeros_like(batch.state.question_mask))
     with pytest.raises(ValueError, match="ranked by the text after the image"):
-        pruners.load("fastv").respond(vlm, replace(batch, state=state), torch.tensor(K), 2)
+        pruners.load("fastv").select(vlm, replace(batch, state=state), torch.tensor(K))
 
 
 # ---- ranks -----------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def expected_left(vlm, prompt, whole, visual, schedule):
+def expected_left(vlm, prompt, whole, visual, queries, action):
     """Reference: at each cut, the model's own attention over the whole sequence with what left before masked."""
+    schedule = action.schedule
     length, layers = visual.shape[1], vlm.model.config.get_text_config().num_hidden_layers
     left = [whole["attention_mask"].bool().clone() for _ in range(layers)]
     for cut in sorted(schedule.keep):
         padded = [torch.where(keys, torch.arange(length), -1) for keys in left]
         with masked_keys(vlm.model, [columns((one, length), length) for one in padded]):
-            inputs = vlm.pruned(prompt, schedule.entering)
+            inputs = vlm.pruned(prompt, action)
             maps = vlm.model(**inputs, use_cache=False, output_attentions=True).attentions[cut - schedule.early]
         for row, keep in enumerate(schedule.keep[cut].tolist()):
-            rank = maps[row].mean(0)[schedule.asks[row]].mean(0).masked_fill(~(visual & left[cut])[row], -1)
+            rank = maps[row].mean(0)[queries[row]].mean(0).masked_fill(~(visual & left[cut])[row], -1)
             chosen = torch.zeros(length, dtype=torch.bool)
             chosen[rank.topk(keep).indices] = True
             for after in left[cut:]:
@@ -175,18 +194,14 @@ def expected_left(vlm, prompt, whole, visual, schedule):
 def test_ranks_are_the_models_own_attention_at_every_cut(name, vlm_dir, examples):
     eager = vlms.load(str(vlm_dir), device="cpu", attn_implementation="eager")
     encoded = eager.encode(eager.inputs([e.image for e in examples[:2]], [e.question for e in examples[:2]]))
-    pruner = pruners.load(name)
-    plans = [pruner.plan(196, k, 4) for k in (60, 110)]
-    keep = {at: torch.tensor([plan[at] for plan in plans]) for at in plans[0]}
-    action = pruner.enter(eager, encoded, keep.pop(0))
-    whole = eager.pruned(encoded.prompt, action, forward=False)
-    visual = whole["input_ids"] == eager.model.config.image_token_id
-    asks = pruner.asks(encoded, visual.shape[1])
-    with leaving(eager.model, encoded.prompt, whole, visual, Schedule(keep, asks, pruner.early)) as walk:
+    action = pruners.load(name).select(eager, encoded, torch.tensor([60, 110]))
+    marked = {**encoded.prompt.extras, "queries": action.schedule.queries}  # queries go with the tokens that are kept
+    whole = eager.pruned(replace(encoded.prompt, extras=marked), action, forward=False)
+    queries, visual = whole.pop("queries"), whole["input_ids"] == eager.model.config.image_token_id
+    with leaving(eager.model, encoded.prompt, whole, visual, queries, action.schedule) as walk:
         eager.generate(dict(whole), 2)
-    told = SimpleNamespace(keep=keep, asks=asks, early=pruner.early, entering=action)
-    expected = expected_left(eager, encoded.prompt, whole, visual, told)
-    found = [columns((left, visual.shape[1]), visual.shape[1]) for left in walk.left]
+    expected = expected_left(eager, encoded.prompt, whole, visual, queries, action)
+    found = [columns((entered, visual.shape[1]), visual.shape[1]) for entered in walk.columns]
     assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
@@ -195,13 +210,12 @@ def test_fastv_reads_the_layer_before_its_cut_and_pyramiddrop_the_layer_itself()
 
 
 @pytest.mark.parametrize("name", ["fastv", "pyramiddrop", "vscan"])
-def test_the_last_token_asks(name, batch):
-    asks = pruners.load(name).asks(batch, 9)
-    assert torch.equal(asks, last_token(torch.zeros(4, 9)))
+def test_the_last_token_of_the_prompt_ranks(name, batch):
+    assert torch.equal(pruners.load(name).queries(batch), last_token(batch.prompt.input_ids))
 
 
-def state_of(visual, question, told):
-    """One image of n tokens and a question of which `told` tokens are real."""
+def state_of(visual, question, words):
+    """One image of n tokens and a question whose first `words` tokens are real."""
     n, m = len(visual), len(question)
     return State(
         visual=torch.tensor([visual]),
@@ -209,7 +223,7 @@ def state_of(visual, question, told):
         places=torch.zeros(1, n, 2),
         image=torch.zeros(1, n, dtype=torch.long),
         question=torch.tensor([question]),
-        question_mask=torch.arange(m)[None] < told,
+        question_mask=torch.arange(m)[None] < words,
     )
 
 
@@ -226,9 +240,10 @@ def test_words_that_are_all_alike_are_all_raters(words):
 
 
 def test_the_raters_of_a_ragged_batch_stand_at_the_end_of_the_prompt(batch):
-    asks = pruners.load("sparsevlm").asks(batch, 300)
-    for row, (mask, told) in enumerate(zip(raters(batch.state), batch.state.question_mask, strict=True)):
-        assert asks[row].nonzero()[:, 0].tolist() == [300 - int(told.sum()) + i for i in mask.nonzero()[:, 0].tolist()]
+    queries, length = pruners.load("sparsevlm").queries(batch), batch.prompt.input_ids.shape[1]
+    for row, (mask, question) in enumerate(zip(raters(batch.state), batch.state.question_mask, strict=True)):
+        first = length - int(question.sum())
+        assert queries[row].nonzero()[:, 0].tolist() == [first + i for i in mask.nonzero()[:, 0].tolist()]
 
 
 def test_vscan_takes_half_from_windows_in_turn_and_half_from_the_image():
@@ -257,5 +272,5 @@ def test_every_step_of_the_shipped_vlm_equals_the_whole_sequence_with_masked_key
     keep = {1: torch.tensor([100, 50]), 3: torch.tensor([5, 20])}
     family = SimpleNamespace(model=shipped.model)
     out, walk, _ = run(family, inputs, keep, eos_token_id=None)
-    expected = recomputed(family, inputs, out.sequences, walk.left, len(out.logits))
+    expected = recomputed(family, inputs, out.sequences, walk.columns, len(out.logits))
     torch.testing.assert_close(torch.stack(out.logits, dim=1), expected, **CLOSE)

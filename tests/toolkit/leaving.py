@@ -30,7 +30,8 @@ def last_token(visual):
 def run(family, inputs, keep=KEEP, early=0, **how):
     """One generation that loses tokens: what `generate` returns, the walk, and the inputs."""
     prompt, whole, visual = start(vlms.wrap(family.model), inputs)
-    with leaving(family.model, prompt, whole, visual, Schedule(keep, last_token(visual), early)) as walk:
+    queries = last_token(visual)
+    with leaving(family.model, prompt, whole, visual, queries, Schedule(keep, queries, early)) as walk:
         out = family.model.generate(**whole, **calm(family, return_dict_in_generate=True, output_logits=True, **how))
     return out, walk, whole
 

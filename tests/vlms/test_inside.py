@@ -39,7 +39,7 @@ def family(request):
 def test_every_step_equals_the_whole_sequence_with_masked_keys(family):
     inputs, _ = batch_of(family)
     out, walk, _ = run(family, inputs)
-    expected = recomputed(family, inputs, out.sequences, walk.left, len(out.logits))
+    expected = recomputed(family, inputs, out.sequences, walk.columns, len(out.logits))
     torch.testing.assert_close(torch.stack(out.logits, dim=1), expected, **CLOSE)
 
 
@@ -48,7 +48,7 @@ def test_the_comparison_would_notice_a_cut_one_layer_later_and_none(family):
     inputs, _ = batch_of(family)
     out, walk, _ = run(family, inputs)
     steps = torch.stack(out.logits, dim=1)
-    for left in ([walk.left[0], *walk.left[:-1]], [walk.left[0]] * 3):
+    for left in ([walk.columns[0], *walk.columns[:-1]], [walk.columns[0]] * 3):
         assert (recomputed(family, inputs, out.sequences, left, len(out.logits)) - steps).abs().max() > 1e-2
 
 
@@ -59,7 +59,7 @@ def test_a_ragged_batch_loses_what_single_runs_lose(family):
     for row in range(2):
         single, path, own = run(family, alone[row], {layer: count[row : row + 1] for layer, count in KEEP.items()})
         shift = whole["input_ids"].shape[1] - own["input_ids"].shape[1]
-        for mine, theirs in zip(walk.left, path.left, strict=True):
+        for mine, theirs in zip(walk.columns, path.columns, strict=True):
             assert torch.equal(mine[row][mine[row] >= 0], theirs[0] + shift)
         torch.testing.assert_close(torch.stack(out.logits, dim=1)[row], torch.stack(single.logits, dim=1)[0], **CLOSE)
 
@@ -77,7 +77,7 @@ def test_keeping_all_generates_identically(family):
 def test_other_ways_to_generate_are_exact_as_well(family, how):
     inputs, _ = batch_of(family)
     out, walk, _ = run(family, inputs, **how)
-    expected = recomputed(family, inputs, out.sequences, walk.left, len(out.logits))
+    expected = recomputed(family, inputs, out.sequences, walk.columns, len(out.logits))
     torch.testing.assert_close(torch.stack(out.logits, dim=1), expected, **CLOSE)
 
 
@@ -85,7 +85,7 @@ def test_a_second_generation_starts_anew():
     family = load("llava")
     prompt, whole, visual = start(vlms.wrap(family.model), batch_of(family)[0])
     outs = []
-    with leaving(family.model, prompt, whole, visual, Schedule(KEEP, last_token(visual))):
+    with leaving(family.model, prompt, whole, visual, last_token(visual), Schedule(KEEP, last_token(visual))):
         for _ in range(2):
             whole["mm_encoder_outputs"] = start(vlms.wrap(family.model), batch_of(family)[0])[1]["mm_encoder_outputs"]
             outs.append(family.model.generate(**whole, **calm(family)))
@@ -93,15 +93,15 @@ def test_a_second_generation_starts_anew():
 
 
 @torch.no_grad()
-def test_padding_does_not_ask():
+def test_padding_does_not_rank():
     family = load("llava")
     prompt, whole, visual = start(vlms.wrap(family.model), batch_of(family)[0])
-    asks = last_token(visual).clone()
-    asks[1, 0] = True  # padding in the shorter row
-    with leaving(family.model, prompt, whole, visual, Schedule(KEEP, asks)) as walk:
+    queries = last_token(visual).clone()
+    queries[1, 0] = True  # padding in the shorter row
+    with leaving(family.model, prompt, whole, visual, queries, Schedule(KEEP, queries)) as walk:
         family.model.generate(**whole, **calm(family))
     _, plain, _ = run(family, batch_of(family)[0])
-    assert torch.equal(walk.left[2][1], plain.left[2][1])
+    assert torch.equal(walk.columns[2][1], plain.columns[2][1])
 
 
 # ---- tokens are really gone ------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_every_layer_caches_what_the_schedule_says(family):
         [row.sum() for row in start(vlms.wrap(family.model), inputs)[2]]
     )
     scheduled = [whole["attention_mask"].sum(1), text + KEEP[1], text + KEEP[2]]
-    assert [(left >= 0).sum(1).tolist() for left in walk.left] == [count.tolist() for count in scheduled]
+    assert [(left >= 0).sum(1).tolist() for left in walk.columns] == [count.tolist() for count in scheduled]
     cached = [layer.keys.shape[-2] for layer in out.past_key_values.layers]
     assert cached == [int(count.max()) + 4 for count in scheduled]  # the fifth token is not fed back
 
@@ -122,7 +122,7 @@ def test_every_layer_caches_what_the_schedule_says(family):
 def test_what_has_left_never_comes_back(family):
     _, walk, whole = run(family, batch_of(family)[0])
     prompt = whole["input_ids"].shape[1]
-    seen = [columns((left, prompt), prompt) for left in walk.left]
+    seen = [columns((left, prompt), prompt) for left in walk.columns]
     assert not (seen[1] & ~seen[0]).any()
     assert not (seen[2] & ~seen[1]).any()
     assert torch.equal(walk.survivors(), seen[2])
@@ -144,19 +144,19 @@ def test_the_recomputed_rows_are_the_models_own_attention(name):
     family = tiny.load(name)
     family.model.set_attn_implementation("eager")
     _, whole, visual = start(vlms.wrap(family.model), batch_of(family)[0])
-    asks = ~visual & whole["attention_mask"].bool()
+    queries = ~visual & whole["attention_mask"].bool()
     rows, layers = [], family.model.base_model.get_decoder().layers
 
     def hook(layer, args, kwargs):
         x, (cos, sin) = layer.input_layernorm(args[0]), kwargs["position_embeddings"]
-        rows.append(attention_received(layer.self_attn, x, cos, sin, whole["attention_mask"].bool(), asks))
+        rows.append(attention_received(layer.self_attn, x, cos, sin, whole["attention_mask"].bool(), queries))
 
     hooks = [layer.register_forward_pre_hook(hook, with_kwargs=True) for layer in layers]
     out = family.model(**whole, output_attentions=True)
     for one in hooks:
         one.remove()
     for row, maps in zip(rows, out.attentions, strict=True):
-        expected = (maps.mean(1) * asks[..., None]).sum(1) / asks.sum(1, keepdim=True)
+        expected = (maps.mean(1) * queries[..., None]).sum(1) / queries.sum(1, keepdim=True)
         torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -168,20 +168,20 @@ class PlainAttention(nn.Module):
     __module__ = "transformers.models.llama.modeling_llama"  # whose rotation is used
 
 
-def received(x, asks):
+def received(x, queries):
     """Without padding and rotation."""
     ones = torch.ones(x.shape)
-    return attention_received(PlainAttention(), x, ones, 0 * ones, torch.ones(x.shape[:2]) > 0, torch.tensor([asks]))
+    return attention_received(PlainAttention(), x, ones, 0 * ones, torch.ones(x.shape[:2]) > 0, torch.tensor([queries]))
 
 
-def test_the_rank_is_the_softmax_row_of_the_one_that_asks():
+def test_the_rank_is_the_softmax_row_of_the_query():
     x = torch.tensor([[[0.0, 0.0], [torch.tensor(2.0).log(), 0.0], [1.0, 0.0]]])
     torch.testing.assert_close(  # the last token's products with the three are 0, log 2 and 1
         received(x, [False, False, True]), torch.tensor([[1.0, 2.0, torch.e]]) / (3 + torch.e)
     )
 
 
-def test_the_rank_is_the_mean_row_of_those_that_ask_each_seeing_what_came_before():
+def test_the_rank_is_the_mean_row_of_the_queries_each_seeing_what_came_before():
     x = torch.zeros(1, 4, 2)  # all alike: the third sees three, the fourth four
     mean = (torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]) + 1 / 4) / 2
     torch.testing.assert_close(received(x, [False, False, True, True]), mean[None])
@@ -208,7 +208,7 @@ def test_nothing_is_left_on_the_model_after_an_error(family):
 @pytest.mark.parametrize("name", WHY_NOT)
 def test_a_family_where_it_would_not_be_exact_is_refused_with_the_reason(name):
     family = load(name)
-    with pytest.raises(ValueError, match=f"cannot lose tokens inside its language model: .*{WHY_NOT[name]}"):
+    with pytest.raises(ValueError, match=f"cannot drop tokens inside its language model: .*{WHY_NOT[name]}"):
         run(family, batch_of(family)[0])
 
 
