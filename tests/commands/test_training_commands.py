@@ -74,6 +74,7 @@ def test_a_run_goes_on_with_its_own_settings_alone(refused, small, out, flags, d
 def test_a_damaged_state_is_named_with_what_to_do(refused, small, out, file, keep):
     path = out.with_name("run.state") / file
     path.write_bytes(path.read_bytes()[:keep])
+    shutil.rmtree(out)  # a run that has not written its scorer needs its state
     line = refused([*small, "--out", str(out)])
     assert f"{path.parent} holds no state that can be read; remove it to begin again" in line
 

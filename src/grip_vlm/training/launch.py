@@ -21,7 +21,7 @@ from grip_vlm.training.dry_run import dry_run
 from grip_vlm.training.identity import digest, is_finished, of_settings, refuse_other, state_folder
 from grip_vlm.training.log import Log
 from grip_vlm.training.pixels import limit_pixels, too_many
-from grip_vlm.training.run import DevScore, log_file
+from grip_vlm.training.run import DevScore, log_file, process_device
 from grip_vlm.training.settings import RunConfig
 from grip_vlm.vlms import FrozenVLM
 
@@ -47,6 +47,7 @@ def launch(config: RunConfig, training: Training) -> str:
         ValueError: OUT is foreign or in use, or the run in it has other settings, data, VLM or start.
         OSError: nothing can be written there.
     """
+    process_device()  # first: it makes the processes of a run under `torchrun` know each other
     if config.dry_run:
         vlm = training.load()
         limit_pixels(vlm, config.max_pixels)
