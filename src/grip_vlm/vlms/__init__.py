@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 
+from grip_vlm.vlms._assemble import whole
 from grip_vlm.vlms._encode import Encoded
 from grip_vlm.vlms._frozen import Answer, FrozenVLM
 
@@ -77,6 +78,7 @@ def load(
     *,
     dtype: torch.dtype | str = torch.float32,
     device: str | torch.device | None = None,
+    cache: Path | None = None,
     **options: Any,
 ) -> FrozenVLM:
     """A frozen VLM from the package, a folder or the hub.
@@ -85,6 +87,7 @@ def load(
         name: a name in `shipped()`, a folder with a Hugging Face checkpoint, or a hub id.
         dtype: what the weights are loaded as; "auto" takes the checkpoint's own.
         device: None means the GPU if there is one, else the CPU; not together with `device_map`.
+        cache: where a VLM shipped in parts is assembled, None for ~/.cache/grip-vlm.
         options: for `from_pretrained`, such as attn_implementation, device_map or quantization_config.
 
     Raises:
@@ -93,7 +96,7 @@ def load(
     from transformers import AutoConfig
 
     packaged = Path(str(files("grip_vlm"))) / "assets" / name
-    source = str(packaged) if name in shipped() else name
+    source = str(whole(packaged, cache)) if name in shipped() else name
     try:
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
