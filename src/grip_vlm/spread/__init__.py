@@ -1,0 +1,10 @@
+"""The larger world: 576 patches, evidence spread over them, and labels that speak of one patch alone."""
+
+from grip_vlm.spread.labels import PRESENT, VOCABULARIES
+from grip_vlm.spread.question import Question
+from grip_vlm.spread.scene import LAYOUTS, SPLITS, Scene, compose
+from grip_vlm.spread.score import score
+from grip_vlm.spread.thing import GRID, PATCH, SIZE, Thing
+
+__all__ = ["GRID", "LAYOUTS", "PATCH", "PRESENT", "SIZE", "SPLITS", "VOCABULARIES"]
+__all__ += ["Question", "Scene", "Thing", "compose", "score"]
