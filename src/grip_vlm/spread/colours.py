@@ -17,7 +17,9 @@ RGB = {
     "grey": (136, 136, 136),
 }
 COLOURS = tuple(RGB)
-VIVID = tuple(name for name in COLOURS if name not in ("black", "white", "grey"))  # frames, arrows and bars show on paper
+VIVID = tuple(
+    name for name in COLOURS if name not in ("black", "white", "grey")
+)  # frames, arrows and bars show on paper
 INKS = ("red", "green", "blue", "purple")  # dark enough to be read on white paper
 DARK = (20, 20, 20)
 LIGHT = (246, 246, 240)

@@ -8,6 +8,7 @@ from grip_vlm.spread.texts import draw_number, draw_word
 from grip_vlm.spread.thing import GRID, PATCH, SHAPES, Line, Thing, text_size
 
 CLEAR = 5.0  # pixels between an arrow and the box of a thing at either end
+SLOT = 4  # patches from one bar to the next
 ROWS, COLUMNS = 4, 2  # the raster of a diagram: one box or shape to a cell
 
 
@@ -55,7 +56,9 @@ def _between(source: Thing, target: Thing) -> Line:
     (x0, y0), (x1, y1) = source.centre, target.centre
     length = math.hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    leave, reach = (min(_half(t.width) / max(abs(ux), 1e-6), _half(t.height) / max(abs(uy), 1e-6)) for t in (source, target))
+    leave, reach = (
+        min(_half(t.width) / max(abs(ux), 1e-6), _half(t.height) / max(abs(uy), 1e-6)) for t in (source, target)
+    )
     leave, reach = leave + CLEAR, reach + CLEAR
     if length - leave - reach < 2.5 * PATCH:
         raise FullError
@@ -73,15 +76,14 @@ def chart(board: Board) -> None:
     """
     rng = board.rng
     count = int(rng.integers(3, 7))
-    slot = 4 if count < 6 else 3 + (GRID >= 4 * count)
     base = int(rng.integers(16, GRID - 2))  # the row of the texts
-    left = int(rng.integers(0, GRID - slot * count + 1))
+    left = int(rng.integers(0, GRID - SLOT * count + 1))
     words = rng.random() < 0.5
     heights = (1 + rng.permutation(base - 1)[:count]).tolist()
     if len(set(heights)) < count:
         raise FullError
     for i, colour in enumerate(board.some(VIVID, count)):
-        column = left + slot * i
+        column = left + SLOT * i
         text = draw_word(rng, board.split, 3, 3) if words else draw_number(rng, 2, 3)
         if any(text == thing.name for thing in board.things):
             raise FullError

@@ -103,9 +103,7 @@ def page(board: Board, paper: bool) -> None:
         place_kind(board, board.one(KINDS), board.one(COLOURS))
 
 
-def _line(
-    board: Board, row: int, numeric: bool, alone: bool, paper: bool, hand: bool, inks: list[str | None]
-) -> None:
+def _line(board: Board, row: int, numeric: bool, alone: bool, paper: bool, hand: bool, inks: list[str | None]) -> None:
     """One line of text; a line of two texts has words before numbers as often as the other way round."""
     rng, column = board.rng, int(board.rng.integers(0, 3))
     for _ in range(1 if alone or rng.random() < 0.35 else 2):

@@ -63,7 +63,7 @@ class Scene:
         return None if thing.partner is None else self.things[thing.partner]
 
     def without(self, gone: Thing) -> "Scene":
-        """The same scene with nothing where this thing was, for checks; the others keep their looks, not their indices."""
+        """The same scene with nothing where this thing was, for checks. Indices of other things may shift."""
         return replace(self, things=tuple(thing for thing in self.things if thing is not gone))
 
 

@@ -40,7 +40,8 @@ def outline(shape: str) -> tuple[Point, ...]:
         return (*right, *((-x, -y) for x, y in right))
     if shape == "heart":
         return tuple(
-            (0.5 * math.sin(t) ** 3, -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t)) / 30) for t in turns
+            (0.5 * math.sin(t) ** 3, -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t)) / 30)
+            for t in turns
         )
     if shape == "moon":
         out = [(0.5 * math.cos(a) + 0.1, 0.5 * math.sin(a)) for a in np.linspace(0.28, 1.72, 20) * math.pi]
@@ -67,4 +68,4 @@ def _filled(shape: str, box: int, size: float, shift: Point, thinner: int) -> ND
     draw.polygon(corners(size), fill=255)
     if shape == "ring":
         draw.polygon(corners(size * (0.46 if thinner == 0 else 0.62)), fill=0)
-    return np.asarray(image.resize((box, box), Image.Resampling.BOX), dtype=np.float32) / 255
+    return np.asarray(image.resize((box, box), Image.Resampling.BOX), dtype=np.float32) / np.float32(255)
