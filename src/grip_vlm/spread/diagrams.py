@@ -23,15 +23,14 @@ def diagram(board: Board) -> None:
     cells = [divmod(int(i), COLUMNS) for i in rng.permutation(ROWS * COLUMNS)[:count]]
     colours, shapes = board.some(VIVID, count), board.some(SHAPES, count)
     nodes = [_node(board, cell, colours[i], shapes[i]) for i, cell in enumerate(cells)]
-    first = int(rng.integers(3, 5))
-    for i in range(count - 1):
-        if i == first - 1:
-            continue  # the end of the first chain
-        line = _between(board.things[nodes[i]], board.things[nodes[i + 1]])
-        board.arrow(nodes[i], nodes[i + 1], colours[i], line)
     texts = [thing.name for thing in board.things if thing.part == "text"]
     if len(set(texts)) < len(texts) or len(texts) < 3:
         raise FullError
+    end = int(rng.integers(2, 4))  # of the first chain
+    lines = {i: _between(board.things[nodes[i]], board.things[nodes[i + 1]]) for i in range(count - 1) if i != end}
+    _check_clear(list(lines.values()), board.things)
+    for i, line in lines.items():
+        board.arrow(nodes[i], nodes[i + 1], colours[i], line)
 
 
 def _node(board: Board, cell: tuple[int, int], colour: str, shape: str) -> int:
@@ -63,6 +62,28 @@ def _between(source: Thing, target: Thing) -> Line:
     if length - leave - reach < 2.5 * PATCH:
         raise FullError
     return x0 + leave * ux, y0 + leave * uy, x1 - reach * ux, y1 - reach * uy
+
+
+def _check_clear(lines: list[Line], things: list[Thing]) -> None:
+    """Raise FullError where two arrows cross or one crosses a thing; cheap, so that few tries come to be drawn."""
+    stood = {patch for thing in things for patch in thing.patches}
+    for at, (x0, y0, x1, y1) in enumerate(lines):
+        steps = int(math.hypot(x1 - x0, y1 - y0) / 3) + 1
+        for i in range(steps + 1):
+            x, y = x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps
+            if int(y) // PATCH * GRID + int(x) // PATCH in stood:
+                raise FullError
+        if any(_cross(lines[at], other) for other in lines[:at]):
+            raise FullError
+
+
+def _cross(one: Line, other: Line) -> bool:
+    """Whether two segments cross."""
+
+    def side(line: Line, x: float, y: float) -> bool:
+        return (line[2] - line[0]) * (y - line[1]) > (line[3] - line[1]) * (x - line[0])
+
+    return side(one, *other[:2]) != side(one, *other[2:]) and side(other, *one[:2]) != side(other, *one[2:])
 
 
 def _half(patches: int) -> float:

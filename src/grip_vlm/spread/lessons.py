@@ -32,14 +32,16 @@ def _called(thing: Thing) -> str:
 def _text(scene: Scene, rng: np.random.Generator) -> tuple[Thing, str] | None:
     """A text, and words that mean it alone."""
     texts = scene.of("text")
-    ways = [(text, f"on the {text.colour} sign") for text in texts if text.framed]
-    ways += [(text, f"in {text.colour}") for text in texts if text.colour and not text.framed]
+    ways = [(text, f"text on the {text.colour} sign") for text in texts if text.framed]
+    ways += [(text, f"text in {text.colour}") for text in texts if text.colour and not text.framed]
     bars = [(scene.partner(bar), bar) for bar in scene.of("bar")]
-    ways += [(text, f"under the {bar.colour} bar") for text, bar in bars if text is not None]
+    ways += [(text, f"text under the {bar.colour} bar") for text, bar in bars if text is not None]
     if scene.layout == "page":
         rows = reading.lines(scene)
-        ways += [(text[0], f"on line {at}") for at, text in enumerate(rows, start=1) if len(text) == 1]
-        ways += [(row[at], f"{NTH[at]} on line {1 + i}") for i, row in enumerate(rows) if len(row) > 1 for at in (0, 1)]
+        ways += [(text[0], f"text on line {at}") for at, text in enumerate(rows, start=1) if len(text) == 1]
+        ways += [
+            (row[at], f"{NTH[at]} text on line {1 + i}") for i, row in enumerate(rows) if len(row) > 1 for at in (0, 1)
+        ]
     return ways[rng.integers(len(ways))] if ways else None
 
 
@@ -71,7 +73,7 @@ def character(scene: Scene, rng: np.random.Generator, want: int) -> Question | N
     what = "digit" if text.name.isdigit() else "letter"
     at = int(rng.integers(min(len(text.name), len(NTH))))
     nth, at = (NTH[at], at) if rng.random() < 0.7 else ("last", len(text.name) - 1)
-    return _lesson(f"What is the {nth} {what} of the text {where}?", text.name[at], "character", text.characters[at])
+    return _lesson(f"What is the {nth} {what} of the {where}?", text.name[at], "character", text.characters[at])
 
 
 def spell(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
@@ -81,8 +83,8 @@ def spell(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
         return None
     text, where = found
     if rng.random() < 0.5:
-        return _lesson(f"Spell the text {where}.", " ".join(text.name), "spell", *text.characters)
-    return _lesson(f"Read the text {where}.", text.name, "read", *text.characters)
+        return _lesson(f"Spell the {where}.", " ".join(text.name), "spell", *text.characters)
+    return _lesson(f"Read the {where}.", text.name, "read", *text.characters)
 
 
 def length(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
@@ -91,7 +93,7 @@ def length(scene: Scene, rng: np.random.Generator, want: int) -> Question | None
     if found is None:
         return None
     text, where = found
-    return _lesson(f"How many characters has the text {where}?", str(len(text.name)), "length", *text.characters)
+    return _lesson(f"How many characters has the {where}?", str(len(text.name)), "length", *text.characters)
 
 
 def tint(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:

@@ -72,21 +72,22 @@ def count(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 
 def pair(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
-    """The numbers of two kinds; each is right in two of the options, and one more or less in the other two."""
+    """The numbers of two kinds; each is right in two of the options, and one more or less in the other two.
+
+    The two numbers that the options offer for a kind are drawn first, so that the lower is right as often as the higher.
+    """
+    lows, highs = (1 + want % 4, 1 + want // 4 % 4), (want // 16 % 2, want // 32 % 2)
+    rights = [low + high for low, high in zip(lows, highs, strict=True)]
     names = sorted({thing.name for thing in scene.of("shape", "photograph", "digit")})
-    known = [name for name in names if len(matching(scene, name, None)) >= 2]
-    if len(known) < 2:
+    ones, others = ([name for name in names if len(matching(scene, name, None)) == right] for right in rights)
+    pairs = [(one, other) for one in ones for other in others if one != other]
+    if not pairs:
         return None
-    one, other = (known[i] for i in rng.permutation(len(known))[:2])
-    counts = [len(matching(scene, name, None)) for name in (one, other)]
-    shifts = (1 if want % 2 else -1), (1 if want // 2 % 2 else -1)
-    right = f"{counts[0]} and {counts[1]}"
-    wrong = [
-        f"{counts[0] + first * shifts[0]} and {counts[1] + second * shifts[1]}"
-        for first, second in ((0, 1), (1, 0), (1, 1))
-    ]
+    one, other = pairs[rng.integers(len(pairs))]
+    decoys = [low + 1 - high for low, high in zip(lows, highs, strict=True)]
+    wrong = [f"{rights[0]} and {decoys[1]}", f"{decoys[0]} and {rights[1]}", f"{decoys[0]} and {decoys[1]}"]
     text = phrase(rng, scene.split, PAIR, things=plural(one), others=plural(other))
-    text, letter = _options(text, right, wrong, rng)
+    text, letter = _options(text, f"{rights[0]} and {rights[1]}", wrong, rng)
     counted = [*matching(scene, one, None), *matching(scene, other, None)]
     return Question(text, letter, "choice", "pair", tuple(thing.patches for thing in counted))
 
@@ -94,7 +95,8 @@ def pair(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 def _like(rng: np.random.Generator, scene: Scene, text: str) -> str | None:
     """Another text that can be taken for it: a number with one digit changed, a word of its length and first letter."""
     if text.isdigit():
-        at, digit = int(rng.integers(len(text))), str(rng.integers(1, 10))
+        at = int(rng.integers(len(text)))
+        digit = str(rng.integers(int(at == 0), 10))
         changed = text[:at] + digit + text[at + 1 :]
         return changed if changed != text else None
     near = [word for word in words(scene.split, len(text), len(text)) if word[0] == text[0] and word != text]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from grip_vlm.spread.colours import COLOURS
+from grip_vlm.spread.pixels import CLOTHES
 from grip_vlm.spread.question import Question
 from grip_vlm.spread.scene import Scene
 from grip_vlm.spread.tasks import Asked
@@ -72,7 +73,7 @@ def groups(scene: Scene, count: int) -> list[tuple[str, str | None]]:
     kinds = sorted({thing.name for thing in things})
     colours = sorted({thing.colour for thing in things if thing.colour})
     if count == 0:
-        kinds += [kind for kind in SHAPES if kind not in kinds]
+        kinds += [kind for kind in (*SHAPES, *CLOTHES, *"0123456789") if kind not in kinds]
         colours += [colour for colour in COLOURS if colour not in colours]
     alone: list[tuple[str, str | None]] = [(kind, None) for kind in kinds]
     by_colour: list[tuple[str, str | None]] = [("shape", colour) for colour in colours]
