@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grip_vlm.spread.draw import arrow_patches
+from grip_vlm.spread.draw import arrow_patches, shape_patches
 from grip_vlm.spread.thing import GRID, PATCH, Line, Thing, text_size
 
 
@@ -43,7 +43,9 @@ class Board:
             if self.free(row, column, height, width):
                 self.taken[row : row + height + 2, column : column + width + 2] = True
                 look = int(self.rng.integers(2**31))
-                self.things.append(Thing(part, name, colour, row, column, height, width, look, **more))  # type: ignore[arg-type]
+                thing = Thing(part, name, colour, row, column, height, width, look, **more)  # type: ignore[arg-type]
+                thing = replace(thing, drawn=shape_patches(thing)) if part == "shape" else thing
+                self.things.append(thing)
                 return len(self.things) - 1
         return None
 

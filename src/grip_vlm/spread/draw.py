@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw
 
 from grip_vlm.spread import fonts, pixels, shapes
 from grip_vlm.spread.colours import DARK, LIGHT, RGB, Triple, edge, jittered
-from grip_vlm.spread.thing import GRID, PATCH, SIZE, Line, Patches, Thing
+from grip_vlm.spread.thing import GRID, PATCH, SIZE, Line, Patches, Thing, block
 
 Canvas = NDArray[np.uint8]  # (192, 192, 3)
-LEAST = 3  # pixels; where an arrow covers fewer of a patch, it is not drawn there
+LEAST = 3  # pixels; where an arrow or shape covers fewer of a patch, it is not drawn there
 
 
 def draw(canvas: Canvas, thing: Thing, split: str) -> None:
@@ -32,14 +32,28 @@ def _blend(area: Canvas, cover: NDArray[np.float32], colour: tuple[int, ...]) ->
 
 
 def _shape(canvas: Canvas, thing: Thing, split: str, rng: np.random.Generator) -> None:
-    area, box = _area(canvas, thing), thing.width * PATCH
+    area, (whole, inner) = _area(canvas, thing), _shape_masks(thing, rng)
+    fill = jittered(str(thing.colour), rng)
+    allowed = np.isin(block(thing.row, thing.column, thing.height, thing.width), thing.patches)
+    pixel = allowed.reshape(thing.height, thing.width).repeat(PATCH, 0).repeat(PATCH, 1)  # as area
+    _blend(area, whole * pixel, edge(fill))
+    _blend(area, inner * pixel, fill)
+
+
+def _shape_masks(thing: Thing, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    box = thing.width * PATCH
     size = int(rng.integers(box - 3, box))
     room = (box - size) // 2
     shift = float(rng.integers(-room, room + 1)), float(rng.integers(-room, room + 1))
-    fill = jittered(str(thing.colour), rng)
-    whole, inner = shapes.mask(thing.name, box, size, shift)
-    _blend(area, whole, edge(fill))
-    _blend(area, inner, fill)
+    return shapes.mask(thing.name, box, size, shift)
+
+
+def shape_patches(thing: Thing) -> Patches:
+    """Those patches of a shape's box that it reaches; where it covers fewer than LEAST pixels, it is not drawn."""
+    whole, _ = _shape_masks(thing, np.random.default_rng(thing.look))
+    cover = (whole > 0.5).reshape(thing.height, PATCH, thing.width, PATCH).sum((1, 3)).reshape(-1)
+    boxed = block(thing.row, thing.column, thing.height, thing.width)
+    return tuple(patch for patch, pixels in zip(boxed, cover.tolist(), strict=True) if pixels >= LEAST)
 
 
 def _photograph(canvas: Canvas, thing: Thing, split: str, rng: np.random.Generator) -> None:

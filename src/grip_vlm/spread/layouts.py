@@ -1,7 +1,5 @@
 """Where things stand in scenes of objects, of signs and of lines of text."""
 
-import numpy as np
-
 from grip_vlm.spread.board import Board, FullError
 from grip_vlm.spread.colours import COLOURS, INKS, VIVID
 from grip_vlm.spread.pixels import CLOTHES
@@ -105,7 +103,7 @@ def page(board: Board, paper: bool) -> None:
 
 def _line(board: Board, row: int, numeric: bool, alone: bool, paper: bool, hand: bool, inks: list[str | None]) -> None:
     """One line of text; a line of two texts has words before numbers as often as the other way round."""
-    rng, column = board.rng, int(board.rng.integers(0, 3))
+    rng, column = board.rng, int(board.rng.integers(0, 4))
     for _ in range(1 if alone or rng.random() < 0.35 else 2):
         by_hand = numeric and hand
         text = draw_number(rng, 2, 4 if by_hand else 6) if numeric else draw_word(rng, board.split)
@@ -117,4 +115,4 @@ def _line(board: Board, row: int, numeric: bool, alone: bool, paper: bool, hand:
             break
         if board.text(text, ink, (row, column), plate=not paper, hand=by_hand) is None:
             raise FullError
-        column += width + int(np.clip(rng.integers(1, 4), 1, 3))
+        column += width + int(rng.integers(1, 4))

@@ -11,6 +11,7 @@ from grip_vlm.spread.splits import check_split, members
 
 # Rows of assets/photographs.png; the four kinds of Fashion-MNIST that are left out look like one another when small.
 CLOTHES = ("t-shirt", "trousers", "pullover", "dress", "sandal", "sneaker", "bag", "boot")
+ALIKE = 8  # neighbours of a handwritten digit that have to show the same digit
 SIDE = 28  # pixels of a photograph of clothes
 GROUNDS = ("photo", "noise", "clutter", "plain", "page")
 # The part of both large photographs that is behind the scenes of a split, as shares of their width.
@@ -19,13 +20,19 @@ STRIPS = {"train": (0.0, 0.62), "dev": (0.62, 0.80), "test": (0.80, 1.0)}
 
 @cache
 def digits(split: str) -> tuple[tuple[NDArray[np.float32], ...], ...]:
-    """The handwritten digits of one split: for each of 0 to 9 its instances, ink in [0, 1] as (8, 8)."""
+    """The handwritten digits of one split: for each of 0 to 9 its instances, ink in [0, 1] as (8, 8).
+
+    Those that look like another digit are left out: all of the eight most similar instances have to show the same one.
+    """
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    mine = members(list(range(len(data.target))), split, key=1797)
-    inks = (data.images / 16).astype(np.float32)
-    return tuple(tuple(inks[i] for i in mine if data.target[i] == digit) for digit in range(10))
+    flat = (data.data / 16).astype(np.float32)  # (1797, 64)
+    squares = (flat**2).sum(1)
+    nearest = np.argpartition(squares - 2 * flat @ flat.T, ALIKE, axis=1)[:, : ALIKE + 1]  # (1797, 9), each with itself
+    clear = (data.target[nearest] == data.target[:, None]).all(1)
+    mine = members(np.flatnonzero(clear).tolist(), split, key=1797)
+    return tuple(tuple(flat[i].reshape(8, 8) for i in mine if data.target[i] == digit) for digit in range(10))
 
 
 @cache

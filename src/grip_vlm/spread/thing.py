@@ -49,6 +49,8 @@ class Thing:
     """the thing that an arrow leads to"""
     line: Line = (0.0, 0.0, 0.0, 0.0)
     """of an arrow: start and tip as x, y, x, y in pixels"""
+    drawn: Patches = ()
+    """of a shape: those patches of its box that it reaches"""
     shaft: Patches = ()
     head: Patches = ()
 
@@ -62,7 +64,7 @@ class Thing:
         """Every patch it is drawn on."""
         if self.part == "arrow":
             return tuple(sorted((*self.shaft, *self.head)))
-        return block(self.row, self.column, self.height, self.width)
+        return self.drawn or block(self.row, self.column, self.height, self.width)
 
     @property
     def characters(self) -> tuple[Patches, ...]:

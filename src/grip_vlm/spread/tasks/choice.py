@@ -74,7 +74,7 @@ def count(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 def pair(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The numbers of two kinds; each is right in two of the options, and one more or less in the other two.
 
-    The two numbers that the options offer for a kind are drawn first, so that the lower is right as often as the higher.
+    The two numbers offered for a kind are drawn first, so that the lower is right as often as the higher.
     """
     lows, highs = (1 + want % 4, 1 + want // 4 % 4), (want // 16 % 2, want // 32 % 2)
     rights = [low + high for low, high in zip(lows, highs, strict=True)]

@@ -86,20 +86,15 @@ def both(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 
 def least(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
-    """Two to seven of a kind, of a colour, or of both; where the answer is no, one fewer is there.
-
-    The evidence is all that are there, also where they are more than needed; the units are as many as are asked for.
-    """
+    """Two to seven of a kind, of a colour, or of both: there are as many, or, where the answer is no, one fewer."""
     least = 2 + want // 2 % 6
-    there = least + int(rng.integers(0, 2)) if want % 2 else least - 1
-    found = groups(scene, there)
+    found = groups(scene, least if want % 2 else least - 1)
     if not found:
         return None
     group = found[rng.integers(len(found))]
     text = phrase(rng, scene.split, LEAST, count=NUMBERS[least], things=plural(*group))
-    counted = [thing.patches for thing in matching(scene, *group)]
-    units = [*counted[: least - 1], sum(counted[least - 1 :], ())] if want % 2 else counted
-    return Question(text, "yes" if want % 2 else "no", "presence", "least", tuple(units))
+    units = tuple(thing.patches for thing in matching(scene, *group))
+    return Question(text, "yes" if want % 2 else "no", "presence", "least", units)
 
 
 ASKED: Asked = ((single, "objects", 1), (both, "objects", 2), (least, "objects", 2))
