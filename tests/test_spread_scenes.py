@@ -1,4 +1,4 @@
-"""A scene of the larger world is reproducible, its splits share no instance, and a thing is drawn on its own patches."""
+"""A scene of the larger world is reproducible, its splits share no instance, and a thing stays on its patches."""
 
 import numpy as np
 import pytest

@@ -80,7 +80,7 @@ def chance(question: Question, k: int, prior: Prior) -> float:
     """The chance to be right with the best k patches; with all that there is to see where there are fewer.
 
     Raises:
-        ValueError: a kind of question that the observer does not know.
+        ValueError: a kind of question that the observer does not know, or a word that is in no split.
     """
     if k == 0:
         return blind(question, prior)
@@ -160,6 +160,8 @@ def _curve(text: str) -> tuple[float, ...]:
     if text.isdigit():
         return tuple(0.1 ** (len(text) - k) * (10 / 9 if k == 0 else 1) for k in range(len(text) + 1))
     words = np.array([list(word) for word in vocabulary() if len(word) == len(text)])  # (words, letters)
+    if text not in vocabulary():
+        raise ValueError(f"{text!r} is no word of the world's list, so the observer cannot guess it")
     same = words == np.array(list(text))
     left, curve, free = np.ones(len(same), dtype=bool), [1 / len(same)], set(range(len(text)))
     while free:
