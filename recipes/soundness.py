@@ -119,7 +119,7 @@ def draw(tasks: dict[str, dict[str, Any]], mean: dict[str, Any], path: Path) -> 
     axes.axhline(100 * float(mean["guessed"]), color="grey", lw=0.8, label="blind")
     axes.set(xscale="log", xticks=KS, xticklabels=KS, ylim=(0, 102), xlabel="patches shown, of 576", ylabel="right, %")
     axes.minorticks_off()
-    axes.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.42))
+    axes.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.62))
     axes.set_title("The larger world: an ideal observer with the best k patches", fontsize=9)
     figure.tight_layout()
     figure.savefig(path)

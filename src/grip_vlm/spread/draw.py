@@ -11,6 +11,7 @@ from grip_vlm.spread.colours import DARK, LIGHT, RGB, Triple, edge, jittered
 from grip_vlm.spread.thing import GRID, PATCH, SIZE, Line, Patches, Thing, block
 
 Canvas = NDArray[np.uint8]  # (192, 192, 3)
+TURN = 12  # degrees; a shape stands upright or is turned by this much to either side
 LEAST = 3  # pixels; where an arrow or shape covers fewer of a patch, it is not drawn there
 
 
@@ -27,8 +28,8 @@ def _area(canvas: Canvas, thing: Thing) -> Canvas:
     return canvas[top : top + thing.height * PATCH, left : left + thing.width * PATCH]
 
 
-def _blend(area: Canvas, cover: NDArray[np.float32], colour: tuple[int, ...]) -> None:
-    area[:] = np.rint(area + cover[..., None] * (np.array(colour, dtype=np.float32) - area))
+def _blend(area: Canvas, cover: NDArray[np.float32], colour: Triple | NDArray[np.float32]) -> None:
+    area[:] = np.rint(area + cover[..., None] * (np.asarray(colour, dtype=np.float32) - area))
 
 
 def _shape(canvas: Canvas, thing: Thing, split: str, rng: np.random.Generator) -> None:
@@ -37,7 +38,22 @@ def _shape(canvas: Canvas, thing: Thing, split: str, rng: np.random.Generator) -
     allowed = np.isin(block(thing.row, thing.column, thing.height, thing.width), thing.patches)
     pixel = allowed.reshape(thing.height, thing.width).repeat(PATCH, 0).repeat(PATCH, 1)  # as area
     _blend(area, whole * pixel, edge(fill))
-    _blend(area, inner * pixel, fill)
+    _blend(area, inner * pixel, _surface(rng, fill, len(area)))
+
+
+def _surface(rng: np.random.Generator, fill: Triple, box: int) -> NDArray[np.float32]:
+    """What a shape is filled with, (box, box, 3): one colour, or one that grows darker to a side, or faint stripes."""
+    style, along = rng.random(), np.arange(box, dtype=np.float32)
+    if style < 0.5:
+        tone = np.zeros((box, box), dtype=np.float32)
+    elif style < 0.75:
+        slope = rng.uniform(-1, 1, 2)
+        tone = 24 * (slope[0] * (along[:, None] / box - 0.5) + slope[1] * (along / box - 0.5))
+    else:
+        across = along[:, None] if rng.random() < 0.5 else along[:, None] + along
+        tone = np.broadcast_to(np.where(across % 4 < 2, np.float32(9), np.float32(-9)), (box, box))
+    shown: NDArray[np.float32] = np.clip(np.array(fill, dtype=np.float32) + tone[..., None], 0, 255)
+    return shown
 
 
 def _shape_masks(thing: Thing, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -45,7 +61,8 @@ def _shape_masks(thing: Thing, rng: np.random.Generator) -> tuple[NDArray[np.flo
     size = int(rng.integers(box - 3, box))
     room = (box - size) // 2
     shift = float(rng.integers(-room, room + 1)), float(rng.integers(-room, room + 1))
-    return shapes.mask(thing.name, box, size, shift)
+    turn = int(rng.integers(-1, 2)) * TURN
+    return shapes.mask(thing.name, box, size, shift, turn)
 
 
 def shape_patches(thing: Thing) -> Patches:

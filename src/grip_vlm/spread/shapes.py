@@ -51,19 +51,27 @@ def outline(shape: str) -> tuple[Point, ...]:
 
 
 @cache
-def mask(shape: str, box: int, size: int, shift: Point) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How much of each pixel a shape of `size` pixels covers: with its edge line, and without, each (box, box)."""
-    whole, inner = (_filled(shape, box, size - 2.4 * thinner, shift, thinner) for thinner in (0, 1))
+def mask(shape: str, box: int, size: int, shift: Point, turn: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How much of each pixel a shape covers: with its edge line, and without, each (box, box).
+
+    Args:
+        size: pixels across.
+        shift: of its middle from that of the box, in pixels.
+        turn: degrees.
+    """
+    whole, inner = (_filled(shape, box, size - 2.4 * thinner, shift, turn, thinner) for thinner in (0, 1))
     return whole, inner
 
 
-def _filled(shape: str, box: int, size: float, shift: Point, thinner: int) -> NDArray[np.float32]:
+def _filled(shape: str, box: int, size: float, shift: Point, turn: int, thinner: int) -> NDArray[np.float32]:
     image = Image.new("L", (box * FINE,) * 2)
     draw = ImageDraw.Draw(image)
-    middle = (box / 2 + shift[0], box / 2 + shift[1])
+    middle_x, middle_y = box / 2 + shift[0], box / 2 + shift[1]
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
 
     def corners(scale: float) -> list[Point]:
-        return [((middle[0] + scale * x) * FINE, (middle[1] + scale * y) * FINE) for x, y in outline(shape)]
+        turned = [(scale * (cos * x - sin * y), scale * (sin * x + cos * y)) for x, y in outline(shape)]
+        return [((middle_x + x) * FINE, (middle_y + y) * FINE) for x, y in turned]
 
     draw.polygon(corners(size), fill=255)
     if shape == "ring":

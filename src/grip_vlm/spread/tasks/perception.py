@@ -151,10 +151,11 @@ def relation(scene: Scene, rng: np.random.Generator, want: int) -> Question | No
             along, across = (dx, dy) if side in ("left", "right") else (dy, dx)
             along = -along if side in ("left", "above") else along
             if along >= FAR and abs(across) <= along / 2:
-                pairs.append((one, other))
+                pairs.append((along, one, other))
     if not pairs:
         return None
-    one, other = pairs[rng.integers(len(pairs))]
+    # The nearest pair: of two things far apart, where one of them is in the image tells where the other is.
+    _, one, other = min(pairs, key=lambda pair: pair[0])
     said = {"one": str(named(scene, one)), "other": str(named(scene, other))}
     text = phrase(rng, scene.split, RELATION, **said)
     return Question(text, side, "perception", "relation", (one.patches, other.patches))
