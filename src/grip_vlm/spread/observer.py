@@ -58,11 +58,6 @@ class Prior:
                     prior.sides.setdefault(place, Counter())[question.answer] += 1
         return prior
 
-    def share(self, question: Question) -> float:
-        """How often the most frequent answer to this kind of question is right."""
-        counts = self.answers[question.task, question.kind]
-        return counts.most_common(1)[0][1] / counts.total()
-
 
 def _places(question: Question) -> list[tuple[int, int, int]]:
     rows_columns = [divmod(unit[0], GRID) for unit in question.units]
