@@ -50,7 +50,7 @@ def packaged(language, updates, gguf_file, tmp_path_factory):
     assembly = _assemble.Assembly("tiny-language==1.0", "tiny_language/model.gguf", sha, "<reponame>", 2.0)
     tokenizer = _assemble.tokenizer_of(gguf_file, "<reponame>")
     projector = build.build_projector(build.llava_config(SIZE, language.config, 4), 0)
-    weights = export.part_weights(build.build_tower(SIZE, 0), projector, updates)
+    weights = export.part_weights(build.build_tower(SIZE, 0), projector.state_dict(), updates)
     export.write_parts(folder, SIZE, language.config, tokenizer, assembly, weights)
     return folder
 

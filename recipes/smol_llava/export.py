@@ -51,10 +51,10 @@ def write_parts(
     save_file(parts, folder / "parts.safetensors", metadata={"format": "pt"})
 
 
-def part_weights(tower: nn.Module, projector: nn.Module, updates: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as `write_parts` wants them."""
+def part_weights(tower: nn.Module, projector: Mapping[str, Tensor], updates: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names as `write_parts` wants them, from the tower, a plain projector's weights and `<layer>.a`, `<layer>.b`."""
     return {
         **{f"vision_tower.{name}": weight for name, weight in tower.state_dict().items()},
-        **{f"multi_modal_projector.{name}": weight for name, weight in projector.state_dict().items()},
+        **{f"multi_modal_projector.{name}": weight for name, weight in projector.items()},
         **updates,
     }

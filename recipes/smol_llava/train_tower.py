@@ -1,7 +1,6 @@
 """Stage a as it is run: batches of fresh scenes, Muon for the matrices inside the layers, accuracy on dev."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,8 +36,8 @@ def optimizers(modules: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer
     return {"muon": Muon(inner, lr=RATE), "adamw": adamw}
 
 
-def train_tower(out: Path, size: TowerSize, steps: int, images: int, seed: int, fast: bool = True) -> CLIPVisionModel:
-    """The trained tower; goes on from `out` if training began there.
+def train_tower(plan: Plan, size: TowerSize, images: int, seed: int, fast: bool = True) -> CLIPVisionModel:
+    """The trained tower; goes on where the plan's state is.
 
     Args:
         images: in a batch; the attention of a sixth of them is looked at.
@@ -61,8 +60,7 @@ def train_tower(out: Path, size: TowerSize, steps: int, images: int, seed: int, 
         return Step(loss + CLS * cls + FAR * far, lambda: f"local {loss:.3f} cls {cls:.4f} far {far:.5f} {said}")
 
     modules: dict[str, nn.Module] = {"tower": tower, "heads": heads}
-    plan = Plan(out, "tower", steps, save_every=100)
-    run(plan, modules, optimizers(modules), step_of, lambda number: accuracy(tower, heads, "dev", 96))
+    run(plan, modules, optimizers(modules), step_of, lambda number: accuracy(tower, heads, "dev", 48))
     return tower.eval().requires_grad_(False)
 
 
