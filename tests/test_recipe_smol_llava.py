@@ -242,13 +242,13 @@ def test_alignment_and_answers_go_downhill(tmp_path, base, packer, language, pro
     config = answers.Answers(images=2, counts=(60,), update_rate=0.02, check_every=40, check_items=1)
     own = [(packer.tokens("Hi"), packer.tokens("red<|im_end|>"))]
     answers.train_answers(
-        plan(tmp_path, "answers", steps=40, save_every=40), tower, projector, language, packer, own, config, seed=0
+        plan(tmp_path, "stage", steps=40, save_every=40), tower, projector, language, packer, own, config, seed=0
     )
-    losses = logged(tmp_path / "answers.log", "answers")
+    losses = logged(tmp_path / "stage.log", "answers")
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:5])  # a random language model learns little more than letters
-    own_words_loss = logged(tmp_path / "answers.log", "words")
+    own_words_loss = logged(tmp_path / "stage.log", "words")
     assert own_words_loss[-1] < 0.8 * own_words_loss[0]
-    assert "mean" in (tmp_path / "answers.log").read_text().splitlines()[-1]
+    assert "mean" in (tmp_path / "stage.log").read_text().splitlines()[-1]
 
 
 def test_without_visual_tokens_a_question_is_still_read(packer, language, projector):
