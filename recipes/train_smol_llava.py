@@ -55,6 +55,8 @@ class Config:
     """torch.compile for the layers: a minute at the start, a fifth off each step"""
     test_items: int = 60
     """of each task on dev, after the last step"""
+    probe_scenes: int = 1500
+    """that the probe is trained on"""
     seed: int = 0
 
 
@@ -83,7 +85,8 @@ def pretrained(cache: Path) -> Pretrained:
 def main(config: Config) -> None:
     dtype, why = fastest()
     print(why, flush=True)
-    tower = train_tower(config.out, config.tower, config.tower_steps, config.tower_images, config.seed, config.compile)
+    plan = Plan(config.out, "tower", config.tower_steps, save_every=50)
+    tower = train_tower(plan, config.tower, config.tower_images, config.seed, config.compile)
     base = pretrained(config.cache)
     text, words = base.model.config, base.model.model.embed_tokens.weight
     llava = llava_config(config.tower, text, base.tokenizer.convert_tokens_to_ids("<image>"))
@@ -109,7 +112,7 @@ def main(config: Config) -> None:
     reader = Reader(tower, projector, language, packer)
     print("full ", summary(reader.tasks("dev", config.test_items)), flush=True)
     print("blind", summary(reader.tasks("dev", config.test_items, nothing)), flush=True)
-    for found in probe(tower):
+    for found in probe(tower, config.probe_scenes, config.probe_scenes // 3):
         print(f"one patch tells {found.name}: {found.single:.3f}, chance {found.chance:.3f}", flush=True)
 
 

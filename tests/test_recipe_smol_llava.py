@@ -8,6 +8,7 @@ from tiny import _gguf
 from torch import nn
 from torch.nn import functional as F
 
+import train_smol_llava as recipe
 from grip_vlm import vlms
 from grip_vlm.spread import Question, compose, lessons, questions
 from grip_vlm.vlms import _assemble
@@ -249,6 +250,32 @@ def test_alignment_and_answers_go_downhill(tmp_path, base, packer, language, pro
     own_words_loss = logged(tmp_path / "stage.log", "words")
     assert own_words_loss[-1] < 0.8 * own_words_loss[0]
     assert "mean" in (tmp_path / "stage.log").read_text().splitlines()[-1]
+
+
+def test_the_whole_recipe_ends_with_parts_and_says_how_well_they_answer(base, packer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recipe, "pretrained", lambda cache: recipe.Pretrained(base, packer.tokenizer))
+    monkeypatch.setattr(own_words, "QUESTIONS", ["Hi"])
+    config = recipe.Config(
+        out=tmp_path,
+        tower=SIZE,
+        tower_steps=2,
+        tower_images=2,
+        align_steps=2,
+        align_images=2,
+        answer_steps=2,
+        answers=answers.Answers(images=2, check_items=1),
+        compile=False,
+        test_items=1,
+        probe_scenes=30,
+    )
+    recipe.main(config)
+    said = capsys.readouterr().out
+    assert "computing in" in said
+    assert "blind mean" in said
+    assert "one patch tells far_colour" in said
+    assert {path.name for path in (tmp_path / "parts").iterdir()} >= {"parts.safetensors", "assembly.json"}
+    recipe.main(config)  # nothing is trained again
+    assert "from step" not in capsys.readouterr().out
 
 
 def test_without_visual_tokens_a_question_is_still_read(packer, language, projector):

