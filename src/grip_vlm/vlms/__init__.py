@@ -4,6 +4,7 @@
 the family by the checkpoint's `model_type`.
 """
 
+from pathlib import Path
 from typing import Any, cast
 
 import torch
