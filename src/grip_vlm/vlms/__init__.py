@@ -92,7 +92,8 @@ def load(
     """
     from transformers import AutoConfig
 
-    source = str(whole(registry.PACKAGE / "assets" / name, cache)) if name in shipped() else name
+    folder = registry.PACKAGE / "assets" / name if name in shipped() else Path(name)
+    source = str(whole(folder, cache)) if folder.is_dir() else name
     try:
         config = AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
