@@ -97,7 +97,7 @@ def main(config: Config) -> None:
     language = Language(text, base.model.model.state_dict(), config.rank, ASSEMBLY.scale, config.seed, dtype)
     if config.compile:
         for layer in language.layers:
-            layer.compile()
+            layer.compile(dynamic=False)
     packer = Packer(base.tokenizer, config.text_length)
     plan = Plan(config.out, "answers", config.answer_steps, warmup=50, save_every=25)
     train_answers(plan, tower, projector, language, packer, own, config.answers, config.seed)
