@@ -113,7 +113,7 @@ def main(config: Config) -> None:
     print("full ", summary(reader.tasks("dev", config.test_items)), flush=True)
     print("blind", summary(reader.tasks("dev", config.test_items, nothing)), flush=True)
     for found in probe(tower, config.probe_scenes, config.probe_scenes // 3):
-        print(f"one patch tells {found.name}: {found.single:.3f}, chance {found.chance:.3f}", flush=True)
+        print(f"one patch tells {found.name}: {found.single:.3f}, spliced {found.spliced:.3f}", flush=True)
 
 
 if __name__ == "__main__":
