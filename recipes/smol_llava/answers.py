@@ -33,7 +33,7 @@ class Answers:
     """How stage c is run."""
 
     images: int = 8
-    counts: tuple[int, ...] = (96, 96, 96, 160, 160, 160, 576)
+    counts: tuple[int, ...] = (32, 96, 96, 160, 160, 160, 576)
     """visual tokens shown, drawn anew for every step"""
     first: float = 0.3
     """share of the steps that ask for single facts only"""
