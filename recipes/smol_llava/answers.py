@@ -33,14 +33,14 @@ class Answers:
     """How stage c is run."""
 
     images: int = 8
-    counts: tuple[int, ...] = (96, 96, 96, 160, 160, 160, 576)
+    counts: tuple[int, ...] = (32, 96, 96, 160, 160, 160, 576)
     """visual tokens shown, drawn anew for every step"""
     first: float = 0.3
     """share of the steps that ask for single facts only"""
     update_rate: float = 1e-3
     projector_rate: float = 1e-3
     check_every: int = 200
-    check_items: int = 24
+    check_items: int = 16
     """of each task, when dev is looked at"""
 
 
@@ -76,10 +76,12 @@ def train_answers(
     Args:
         own: what `own_words.write_down` gives.
     """
+    longest = max(len(prompt) + len(answer) for prompt, answer in own)
     points, before = word_points(language.words, packer.tokenizer), language.embed(packer.before)
 
     def words_step(rng: np.random.Generator) -> Step:
-        loss, first = words_loss(language, [own[i] for i in rng.choice(len(own), min(8, len(own)), replace=False)])
+        chosen = [own[i] for i in rng.choice(len(own), min(8, len(own)), replace=False)]
+        loss, first = words_loss(language, chosen, longest)
         return Step(0.5 * loss, lambda: f"own words {loss:.3f} right {first:.3f}")
 
     def step_of(number: int) -> Step:

@@ -6,9 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import GenerationConfig, LlamaConfig, LlavaProcessor, PreTrainedTokenizerBase
+from transformers import (
+    CLIPVisionModel,
+    GenerationConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaProcessor,
+    PreTrainedTokenizerBase,
+)
 
 from grip_vlm.vlms.assemble import Assembly
 from smol_llava.build import CHAT_TEMPLATE, TowerSize, image_processor, llava_config
@@ -49,6 +56,15 @@ def write_parts(
     (folder / "assembly.json").write_text(json.dumps(asdict(assembly), indent=2) + "\n", encoding="utf-8")
     parts = {name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in weights.items()}
     save_file(parts, folder / "parts.safetensors", metadata={"format": "pt"})
+
+
+def read_tower(folder: Path) -> CLIPVisionModel:
+    """The vision tower of shipped parts, in float32."""
+    tower = CLIPVisionModel(LlavaConfig.from_pretrained(folder).vision_config)
+    prefix, parts = "vision_tower.", load_file(folder / "parts.safetensors")
+    own = {name.removeprefix(prefix): w.float() for name, w in parts.items() if name.startswith(prefix)}
+    tower.load_state_dict(own)
+    return tower.eval().requires_grad_(False)
 
 
 def part_weights(tower: nn.Module, projector: Mapping[str, Tensor], updates: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -49,7 +49,10 @@ class Reader:
 
     def tasks(self, split: str, count: int, choice: Choice = everything) -> dict[str, float]:
         """Accuracy of the first `count` items of each task."""
-        return {task: np.mean([self.right(*ask(task, split, i), choice) for i in range(count)]) for task in TASKS}
+        with torch.compiler.set_stance("force_eager"):  # every item has a length of its own
+            return {
+                task: float(np.mean([self.right(*ask(task, split, i), choice) for i in range(count)])) for task in TASKS
+            }
 
 
 def summary(accuracy: dict[str, float]) -> str:

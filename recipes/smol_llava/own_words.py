@@ -60,9 +60,12 @@ def ended(ids: list[int], end: int) -> list[int]:
     return ids[: ids.index(end) + 1] if end in ids else ids
 
 
-def words_loss(language: Language, pairs: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the answers written down, and the share of their tokens that come first."""
-    length = max(len(prompt) + len(answer) for prompt, answer in pairs)
+def words_loss(language: Language, pairs: list[tuple[list[int], list[int]]], length: int) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the answers written down, and the share of their tokens that come first.
+
+    Args:
+        length: of the rows, at least that of the longest pair; always the same one spares a compiler work.
+    """
     ids, target = torch.zeros(len(pairs), length, dtype=torch.long), torch.full((len(pairs), length), -100)
     for row, (prompt, answer) in enumerate(pairs):
         end = len(prompt) + len(answer)

@@ -1,24 +1,27 @@
-"""What one patch's features tell of things elsewhere: a probe, and what is called chance.
+"""What one patch's features tell of things elsewhere: a probe, and what the patch may tell by itself.
 
-A small network is asked, from the features of a single patch, for something that stands at least FAR patches away or
-concerns the whole image. Chance is what the same network reaches when it is given a patch of another image: the base
-rate, and whatever the network makes of noise.
+A small network is asked, from the features of a single patch, for the colour and part of something at least FAR patches
+away, and for the number of things in the image. What is on a patch and around it allows a guess: a bar is seldom alone,
+and signs of one image differ in colour. So the same network is also given the patch from a spliced image, in which all
+that is FAR away or farther was exchanged for another scene's. What the true image tells beyond that is the leak.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
-from grip_vlm.benchmarks.spread import GRID, Scene, compose
+from grip_vlm.benchmarks.spread import GRID, PATCH, Scene, compose
 from smol_llava.align import features
 from smol_llava.tower import pixels
 
 FAR = 8  # patches between a patch and what it must not know
-MARGIN = 0.05  # of accuracy above chance: what the tower may know at most
+MARGIN = 0.05  # of accuracy: the most that the true image may tell beyond the spliced one
+PART, COLOUR = 0, 2  # fields of a label
 
 
 @dataclass(frozen=True)
@@ -27,53 +30,68 @@ class Probed:
 
     name: str
     single: float
-    """from one patch"""
-    chance: float
-    """from a patch of another image"""
+    """from one patch of the true image"""
+    spliced: float
+    """from the same patch where everything far was exchanged"""
     own: float
-    """the same question about the patch itself, to show that the probe can read"""
+    """the colour of the patch itself, to show that the probe can read"""
 
     @property
     def leak(self) -> float:
-        return self.single - self.chance
+        return self.single - self.spliced
 
 
-def farthest(scene: Scene, patch: int, rng: np.random.Generator) -> int | None:
-    """The patch of a thing with a colour, drawn among those at least FAR away from `patch`."""
+def distances(patch: int) -> NDArray[np.int64]:
+    """How many rows or columns every patch is away from one, (GRID, GRID)."""
     row, column = divmod(patch, GRID)
-    rows, columns = np.divmod(np.arange(GRID * GRID), GRID)
-    away = np.maximum(abs(rows - row), abs(columns - column)) >= FAR
-    found = np.flatnonzero(away & (scene.labels.reshape(GRID * GRID, -1)[:, 2] > 0))
+    line = np.arange(GRID)
+    return np.maximum(abs(line - row)[:, None], abs(line - column))
+
+
+def spliced(image: NDArray[np.uint8], other: NDArray[np.uint8], patch: int) -> NDArray[np.uint8]:
+    """`image` where it is less than FAR from a patch, else `other`; (192, 192, 3) each."""
+    close = (distances(patch) < FAR).repeat(PATCH, 0).repeat(PATCH, 1)[..., None]
+    return np.where(close, image, other)
+
+
+def far_patch(scene: Scene, patch: int, rng: np.random.Generator) -> int | None:
+    """A patch with a colour, drawn among those at least FAR away; None where there is none."""
+    found = np.flatnonzero((distances(patch) >= FAR) & (scene.labels[..., COLOUR] > 0))
     return int(rng.choice(found)) if len(found) else None
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One patch of each of many scenes."""
+    """Patches of many scenes."""
 
-    features: Tensor  # (n, C)
-    own: Tensor  # (n,) the colour of the patch
-    far_colour: Tensor  # (n,) the colour of a patch far away
-    far_part: Tensor  # (n,) what is on it
-    things: Tensor  # (n,) how many things the scene has, in five bins
+    true: Tensor  # (n, C) features
+    spliced: Tensor  # (n, C) features of the same patches in spliced images
+    told: dict[str, Tensor]  # (n,) each: what is asked
 
 
 @torch.no_grad()
 def sample(tower: CLIPVisionModel, split: str, count: int, each: int = 4) -> Sample:
-    """`each` patches with a colour from each of `count` scenes, and what is far from them."""
-    rows: list[tuple[Tensor, int, int, int, int]] = []
+    """`each` patches with a colour from each of `count` scenes."""
+    true, mixed = [], []
+    told: dict[str, list[int]] = {"own colour": [], "far colour": [], "far part": [], "number of things": []}
     for index in range(count):
-        scene, rng = compose(split, index, seed=5), np.random.default_rng(index)
-        labels = scene.labels.reshape(GRID * GRID, -1)
-        seen = features(tower, pixels(scene.pixels[None]))[0]
-        coloured = np.flatnonzero(labels[:, 2] > 0)
-        for patch in rng.choice(coloured, min(each, len(coloured)), replace=False):
-            other = farthest(scene, int(patch), rng)
-            if other is not None:
-                things = min(len(scene.things) // 4, 4)
-                rows.append((seen[patch], labels[patch, 2], labels[other, 2], labels[other, 0], things))
-    told = [torch.tensor([int(row[i]) for row in rows]) for i in range(1, 5)]
-    return Sample(torch.stack([row[0] for row in rows]), *told)
+        scene, other = compose(split, 2 * index, seed=5), compose(split, 2 * index + 1, seed=5)
+        rng, flat = np.random.default_rng(index), scene.labels.reshape(GRID * GRID, -1)
+        coloured = np.flatnonzero(flat[:, COLOUR] > 0)
+        drawn = [(int(p), far_patch(scene, int(p), rng)) for p in rng.permutation(coloured)[:each]]
+        pairs = [(patch, far) for patch, far in drawn if far is not None]
+        if not pairs:
+            continue
+        image, strange = scene.pixels, other.pixels
+        batch = np.stack([image, *(spliced(image, strange, patch) for patch, _ in pairs)])
+        seen = features(tower, pixels(batch))  # (1 + pairs, N, C)
+        for at, (patch, far) in enumerate(pairs, start=1):
+            true.append(seen[0, patch])
+            mixed.append(seen[at, patch])
+            said = (flat[patch, COLOUR], flat[far, COLOUR], flat[far, PART], min(len(scene.things) // 3, 5))
+            for name, value in zip(told, said, strict=True):
+                told[name].append(int(value))
+    return Sample(torch.stack(true), torch.stack(mixed), {name: torch.tensor(values) for name, values in told.items()})
 
 
 def accuracy(train: Tensor, said: Tensor, test: Tensor, truth: Tensor, steps: int = 400) -> float:
@@ -94,15 +112,12 @@ def accuracy(train: Tensor, said: Tensor, test: Tensor, truth: Tensor, steps: in
 
 
 def probe(tower: CLIPVisionModel, scenes: int = 1500, tested: int = 500) -> list[Probed]:
-    """The colour and part of something far away, and the number of things, from single patches."""
+    """What single patches tell of what is far, and of the whole image."""
     train, test = sample(tower, "train", scenes), sample(tower, "dev", tested)
-    shuffled = torch.randperm(len(train.features), generator=torch.Generator().manual_seed(1))
-    mixed = torch.randperm(len(test.features), generator=torch.Generator().manual_seed(2))
-    own = accuracy(train.features, train.own, test.features, test.own)
+    own = accuracy(train.true, train.told["own colour"], test.true, test.told["own colour"])
     found = []
-    for name in ("far_colour", "far_part", "things"):
-        said, truth = getattr(train, name), getattr(test, name)
-        single = accuracy(train.features, said, test.features, truth)
-        chance = accuracy(train.features[shuffled], said, test.features[mixed], truth)
-        found.append(Probed(name, single, chance, own))
+    for name in ("far colour", "far part", "number of things"):
+        said, truth = train.told[name], test.told[name]
+        single = accuracy(train.true, said, test.true, truth)
+        found.append(Probed(name, single, accuracy(train.spliced, said, test.spliced, truth), own))
     return found

@@ -52,6 +52,15 @@ def pixels(images: np.ndarray, rng: np.random.Generator | None = None) -> Tensor
     return (values - MEAN) / STD
 
 
+def varied(values: Tensor, rng: np.random.Generator) -> Tensor:
+    """Images (B, 3, edge, edge) moved by a pixel, and blurred or sharpened: fonts that were never seen differ so."""
+    moved = [torch.roll(image, tuple(rng.integers(-1, 2, 2).tolist()), (1, 2)) for image in values]
+    still = torch.stack(moved)
+    blur = F.avg_pool2d(F.pad(still, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    strength = torch.from_numpy(rng.uniform(-0.5, 0.7, (len(values), 1, 1, 1)).astype(np.float32))
+    return still + strength * (blur - still)
+
+
 def near(grid: int) -> Tensor:
     """Which keys are within WINDOW of which patch, (N, 1 + N); CLS, the first key, never is."""
     line = torch.arange(grid)

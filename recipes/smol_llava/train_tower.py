@@ -12,13 +12,13 @@ from grip_vlm.benchmarks.spread import VOCABULARIES, compose
 from grip_vlm.benchmarks.spread.labels import present
 from smol_llava.build import TowerSize, build_tower
 from smol_llava.loop import Plan, Step, run
-from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, look, near, pixels
+from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, look, near, pixels, varied
 from tiny_llava.muon import Muon
 
 RATE = 3e-3
 FAR = 1.0  # weight of attention to what is far
 CLS = 0.3  # weight of what CLS says
-CROPPED = 0.75  # share of the steps, the first ones, that show quarters of images
+CROPPED = 0.85  # share of the steps, the first ones, that show quarters of images
 
 
 def batch(split: str, first: int, count: int) -> tuple[np.ndarray, Tensor, Tensor]:
@@ -64,7 +64,9 @@ def train_tower(plan: Plan, size: TowerSize, images: int, seed: int, fast: bool 
             shown = crops(labels, size.grid, part, rng)
             labels = labels.gather(1, shown[..., None].expand(-1, -1, len(FIELDS)))
             anywhere = torch.from_numpy(np.stack([present(one) for one in labels.numpy()])).float()
-        seen = look(tower, pixels(values, rng), max(1, images // 8), window if cropped else whole, layer, shown)
+        seen = look(
+            tower, varied(pixels(values, rng), rng), max(1, images // 8), window if cropped else whole, layer, shown
+        )
         loss, right, told = local_loss(heads.local(seen.patches), labels)
         cls = F.binary_cross_entropy_with_logits(heads.anywhere(seen.cls), anywhere)
         far = seen.far.mean()

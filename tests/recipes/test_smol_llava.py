@@ -166,6 +166,15 @@ def test_near_is_a_window_around_a_patch_without_cls():
     assert window[:, 1:].sum(1).max() == 49
 
 
+def test_a_spliced_image_is_the_same_near_a_patch_and_another_one_far_from_it():
+    one, other = np.zeros((192, 192, 3), np.uint8), np.ones((192, 192, 3), np.uint8)
+    mixed = probe.spliced(one, other, 5 * 24 + 10)[::8, ::8, 0]  # row 5, column 10
+    assert not mixed[:13, 3:18].any()
+    assert mixed[13:].all()
+    assert mixed[:, 18:].all()
+    assert mixed[:, :3].all()
+
+
 def test_a_probe_finds_what_a_patch_was_told_and_nothing_in_one_that_was_not():
     generator = torch.Generator().manual_seed(0)
     said, truth = torch.randint(0, 4, (2000,), generator=generator), torch.randint(0, 4, (500,), generator=generator)
@@ -281,7 +290,7 @@ def test_the_whole_recipe_ends_with_parts_and_says_how_well_they_answer(base, pa
     said = capsys.readouterr().out
     assert "computing in" in said
     assert "blind mean" in said
-    assert "one patch tells far_colour" in said
+    assert "one patch tells far colour" in said
     assert {path.name for path in (tmp_path / "parts").iterdir()} >= {"parts.safetensors", "assembly.json"}
     recipe.main(config)  # nothing is trained again
     assert "from step" not in capsys.readouterr().out

