@@ -45,6 +45,7 @@ class VLMIdentity(Protocol):
     @property
     def dim(self) -> int: ...
     def fingerprint(self) -> str: ...
+    def fits(self, fingerprint: str) -> bool: ...
 
 
 @cache
@@ -133,7 +134,7 @@ def load(folder: Path, vlm: VLMIdentity) -> Scorer:
         raise ValueError(
             f"the scorer in {folder} reads tokens of width {config.dim}, but {vlm.name!r} has width {vlm.dim}"
         )
-    if trained["fingerprint"] != vlm.fingerprint():
+    if not vlm.fits(trained["fingerprint"]):
         raise ValueError(
             f"the scorer in {folder} was trained for {trained['vlm']!r} ({trained['fingerprint']}), "
             f"but {vlm.name!r} is {vlm.fingerprint()}; train one with `grip-vlm warmup` and `grip-vlm train`"

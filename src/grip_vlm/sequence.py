@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from grip_vlm import literals
 from grip_vlm.mdp import Action
 
 Positions = Literal["original", "compact"]
@@ -129,8 +130,9 @@ def prune_sequence(
             kept tokens.
 
     Raises:
-        ValueError: the action's mask has another shape.
+        ValueError: the action's mask has another shape, or `positions` is neither.
     """
+    literals.check("positions", positions, Positions)
     if rows is None:
         rows = torch.arange(len(prompt.input_ids), device=prompt.input_ids.device)
     if action.mask.shape != (len(rows), prompt.slots.shape[1]):

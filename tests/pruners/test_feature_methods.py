@@ -93,7 +93,7 @@ def test_relevance_is_the_mean_cosine_with_the_words_of_the_question():
 
 @pytest.mark.parametrize("name", ["cdpruner", "pumer"])
 def test_a_method_that_needs_a_question_refuses_a_prompt_without(name):
-    with pytest.raises(ValueError, match="needs text after the last image, and this prompt has none"):
+    with pytest.raises(ValueError, match="needs text, and this prompt has none"):
         select(name, torch.eye(3), torch.zeros(0, 3), 2)
 
 

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 
-from grip_vlm import benchmarks
+from grip_vlm import benchmarks, images
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.exact import EXACT
 
@@ -131,11 +130,4 @@ def open_image(path: Path, where: str = "", content: bytes | None = None) -> Ima
     Raises:
         ValueError: the file is missing or is not an image; the message begins with `where`.
     """
-    prefix = f"{where}: " if where else ""
-    try:
-        with Image.open(path if content is None else BytesIO(content)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError as error:
-        raise ValueError(f"{prefix}no image file {str(path)!r}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error
+    return images.open_image(path, where, content)
