@@ -7,7 +7,6 @@ from PIL import Image
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks.data import load_examples, open_image
-from grip_vlm.training.run import RunConfig, banks
 
 
 def row(**changes):
@@ -211,15 +210,3 @@ def test_an_image_of_enormous_size_is_refused_unread(tmp_path):
     (tmp_path / "bomb.ppm").write_bytes(b"P6 40000 40000 255\n")
     with pytest.raises(ValueError, match=r"bomb\.ppm' is not an image that can be read"):
         open_image(tmp_path / "bomb.ppm")
-
-
-def test_a_run_is_scored_on_rows_that_it_is_not_trained_on(vlm, tmp_path):
-    path = write(tmp_path, [row(answers=[str(number)]) for number in range(10, 22)])
-
-    def told(bank):
-        answers = [entry.sample.input_ids[-entry.answer_length :] for entry in bank.entries]
-        return [vlm.processor.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
-
-    train, dev = banks(vlm, RunConfig(out=tmp_path / "run", data=str(path)))
-    assert told(dev) == ["19"]
-    assert told(train) == [str(number) for number in range(10, 22) if number != 19]
