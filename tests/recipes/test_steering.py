@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toolkit.families import load
 
-import steering
 import steering_report
-from grip_vlm import benchmarks, policy, pruners
+from grip_vlm import benchmarks, policy, pruners, vlms
 from grip_vlm.benchmarks.scenes import Item
 from grip_vlm.budget import Budget
 from grip_vlm.scorer import Scorer, ScorerConfig
@@ -74,13 +74,17 @@ def test_the_same_vlm_as_second_says_the_same(records):
     assert [r.said for r in records] == [r.second_said for r in records]
 
 
-def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm, monkeypatch):
+def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm):
     """Three answers of one subset: the item itself, the next image at its positions, the next image at its own."""
     seen = []
-    real = vlm.pruned
-    monkeypatch.setattr(vlm, "pruned", lambda prompt, a, **rest: seen.append((prompt, a)) or real(prompt, a, **rest))
-    random = pruners.load("random")
-    measure(vlm, None, [(0, "random", random)], [Budget.parse("0.05")], "reading", range(2), "dev")
+
+    class Watched(type(vlm)):
+        def pruned(self, prompt, action, *given, **named):
+            seen.append((prompt, action))
+            return super().pruned(prompt, action, *given, **named)
+
+    random, watched = pruners.load("random"), Watched(vlm.model, vlm.processor, vlm.name)
+    measure(watched, None, [(0, "random", random)], [Budget.parse("0.05")], "reading", range(2), "dev")
     scenes = [benchmarks.composed_item("reading", "dev", i) for i in range(3)]
     images, texts = [scene.image for scene, _ in scenes], [question.text for _, question in scenes[:2]]
     here, there = (vlm.encode(vlm.inputs(images[i : i + 2], texts)) for i in (0, 1))
@@ -94,9 +98,10 @@ def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm, monkey
     assert torch.equal(c.mask, random.select(vlm, there, k).mask)
 
 
-def test_a_grid_other_than_the_scenes_is_refused(vlm, monkeypatch):
-    monkeypatch.setattr(steering, "GRID", 12)
-    with pytest.raises(ValueError, match="196 visual tokens to a scene of 12 x 12 patches"):
+def test_a_vlm_of_another_grid_than_the_scenes_is_refused():
+    family = load("llava")
+    vlm = vlms.wrap(family.model, family.processor)
+    with pytest.raises(ValueError, match=r" \d+ visual tokens to a scene of 14 x 14 patches"):
         measure(vlm, None, [], [], "reading", range(1))
 
 
