@@ -63,7 +63,9 @@ class Encoder:
     tower_options: ClassVar[dict[str, Any]] = {}
     """keywords for the tower"""
     closing = 0
-    """how many tokens that the config does not name may follow the last image where no word of the user does"""
+    """tokens that close an image and that the config does not name, at most; see `vlms/question.py`"""
+    tail = 6
+    """tokens that follow the last image where neither a word of the user nor a token that ends a turn does, at most"""
 
     def __init__(self, model: Any) -> None:
         if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
@@ -148,8 +150,7 @@ class Encoder:
                 row are its answer.
 
         Raises:
-            ValueError: the inputs are not a processor's output, placeholders and features do not match, or there is no
-                image.
+            ValueError: the inputs are not a processor's output with images, or their placeholders do not match.
         """
         samples, output = self.samples(inputs)
         answer_length = inputs.get("answer_length", torch.zeros(len(samples), dtype=torch.long, device=self.device))
@@ -242,7 +243,7 @@ class Encoder:
     @cached_property
     def template(self) -> Template:
         """What is known of the words around the user's. `FrozenVLM` adds what its processor tells."""
-        return Template.of_model(self.model, self.closing)
+        return Template.of_model(self.model, self.closing, self.tail)
 
     def _question(self, prompt: Prompt, answer_length: Tensor) -> Tensor:
         """Which tokens of the prompts are the question, (B, L) bool; see `vlms/question.py`."""

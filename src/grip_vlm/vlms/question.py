@@ -8,14 +8,17 @@ and earlier turns are not part of the question, as far as their borders are know
 
 The borders are tokens that end a turn; the model's configuration names them. A processor tells more: its chat template
 shows which words are not the user's. Without a processor, words of the template may stay in the question. Without a
-processor and without a token that ends a turn, nothing tells the template's last words from the user's, and the
-question is the text after the last visual token.
+processor and without a token that ends a turn, only the length tells the template's words from the user's: the question
+stands before the images if the text after them is no longer than a template's, and the text before them is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
+
+
+HEAD_LENGTH = 4  # tokens that a template may write before the user's
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Template:
     marks: frozenset[int]
     """tokens that are never the user's words"""
     closing: int = 0
-    """how many more tokens may follow the last image of a turn without being the user's"""
+    """how many more tokens may close an image"""
+    tail_length: int = 0
+    """how many tokens a template may write after the user's, where none of them ends a turn"""
     opening: tuple[int, ...] = ()
     """what the template writes before the user's words, from its last mark on"""
     tail: str = ""
@@ -36,7 +41,7 @@ class Template:
     """None if there is no processor"""
 
     @classmethod
-    def of_model(cls, model: Any, closing: int) -> "Template":
+    def of_model(cls, model: Any, closing: int, tail_length: int) -> "Template":
         """What the model's configuration tells."""
         marks, ends = set[int](), set[int]()
         for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
@@ -45,7 +50,7 @@ class Template:
                     ids = {i for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)}
                     marks |= ids
                     ends |= ids if name == "eos_token_id" else set()
-        return cls(frozenset(ends), frozenset(marks), closing)
+        return cls(frozenset(ends), frozenset(marks), closing, tail_length)
 
     def with_processor(self, tokenizer: Any, texts: Sequence[str]) -> "Template":
         """What the chat template tells in addition.
@@ -69,13 +74,20 @@ class Template:
         text: str = self.tokenizer.decode([i for i in ids if i not in self.marks])
         return text
 
-    def has_user_words(self, ids: Sequence[int]) -> bool:
-        """Whether the user says something in what follows the last image."""
+    def has_user_words(self, after: Sequence[int], before: Sequence[int]) -> bool:
+        """Whether the user says something in what follows the last image.
+
+        Args:
+            before: the turn's tokens before its first image.
+        """
         if self.tokenizer is not None:
-            words = self.words(ids).strip().removesuffix(self.tail)
+            words = self.words(after).strip().removesuffix(self.tail)
             return any(letter.isalnum() or letter == "\N{REPLACEMENT CHARACTER}" for letter in words)
-        turn = list(takewhile(lambda i: i not in self.ends, ids))
-        return sum(i not in self.marks for i in turn) > self.closing
+        turn = list(takewhile(lambda i: i not in self.ends, after))
+        length, length_before = (sum(i not in self.marks for i in part) for part in (turn, before))
+        if len(turn) < len(after):
+            return length > self.closing
+        return length > self.tail_length or length_before <= HEAD_LENGTH
 
     def turn(self, ids: Sequence[int], last: int) -> int:
         """Where the text of the last user turn begins in a prompt whose last visual token is at `last`, or -1."""
@@ -127,7 +139,8 @@ def question_columns(ids: Sequence[int], visual: Sequence[int], template: Templa
     start = template.turn(ids, last)
     if start > last:
         return list(range(start, len(ids)))
-    if template.has_user_words(ids[last + 1 :]):
+    first = next(place for place in visual if place >= start)
+    if template.has_user_words(ids[last + 1 :], ids[start:first]):
         return after
     taken = template.marks | {ids[place] for place in visual}
     return [place for place in range(start, last) if ids[place] not in taken] + after

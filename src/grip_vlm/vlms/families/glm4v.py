@@ -7,7 +7,6 @@ from grip_vlm.vlms.mrope import MRopeVLM
 
 class VLM(MRopeVLM):
     video_as_image = True
-    closing = 2  # the token that opens the model's turn, and a line break
 
     def placeholders(self, ids: Tensor, modality: str) -> Tensor:
         return super().placeholders(ids, "image")
