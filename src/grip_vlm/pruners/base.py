@@ -73,13 +73,10 @@ class BasePruner(ABC):
         literals.check("positions", positions, Positions)
         if min_tokens < 1:
             raise ValueError(f"min_tokens must be at least 1, got {min_tokens}")
-        per_row = budget if isinstance(budget, Sequence) and not isinstance(budget, str) else None
-        budgets = [Budget.parse(each) for each in per_row] if per_row is not None else []
-        shared = Budget.parse(budget) if not isinstance(budget, Sequence) or isinstance(budget, str) else None
+        parsed = parse_budgets(budget)  # before the vision tower runs
         encoded = vlm.encode(dict(inputs) if isinstance(inputs, Mapping) else inputs)
         rows = len(encoded.prompt.input_ids)
-        if shared is not None:
-            budgets = [shared] * rows
+        budgets = parsed if isinstance(parsed, list) else [parsed] * rows
         if len(budgets) != rows:
             raise ValueError(f"{len(budgets)} budgets for {rows} rows; give one for all rows, or one for each")
         units = units_of(encoded.state, per_image)
@@ -113,6 +110,13 @@ class Untrained(BasePruner):
         if scorer is not None:
             raise ValueError(f"pruner {self.name!r} has no scorer; leave out {str(scorer)!r}")
         self.seed = seed
+
+
+def parse_budgets(budget: AnyBudget | Sequence[AnyBudget]) -> Budget | list[Budget]:
+    """The budget of all rows, or a list with one for each row. Raises ValueError if one of them is impossible."""
+    if isinstance(budget, Sequence) and not isinstance(budget, str):
+        return [Budget.parse(each) for each in budget]
+    return Budget.parse(budget)
 
 
 def units_of(state: State, per_image: bool) -> list[tuple[int, Tensor]]:
