@@ -293,8 +293,8 @@ class Encoder:
                 outputs[modality] = self.output_for(modality)(
                     pooler_output=pooled, deepstack_features=deepstack or None
                 )
-        position_ids = kept.inputs["position_ids"]
+        outputs["image"].remember_ends(self.model.generation_config)
+        position_ids = kept.inputs["position_ids"] + (self.forward_offset if forward else 0)
         if "flash" in (self.model.config.get_text_config()._attn_implementation or ""):
             check_flash(type(self.model).__name__, self.bidirectional, position_ids, outputs.values())
-        offset = self.forward_offset if forward else 0
-        return {**kept.inputs, "position_ids": position_ids + offset, "mm_encoder_outputs": outputs}
+        return {**kept.inputs, "position_ids": position_ids, "mm_encoder_outputs": outputs}

@@ -36,6 +36,17 @@ class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
             refuse_packing(sys._getframe(1).f_locals)
         return super().__getattribute__(name)
 
+    def remember_ends(self, config: Any) -> None:
+        """Keep the tokens that end and fill up an answer, for the next turn (`sequence.follow_up`).
+
+        Args:
+            config: the model's generation config.
+        """
+        eos = config.eos_token_id
+        ends = [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [eos]
+        self.__dict__["eos_token_ids"] = ends
+        self.__dict__["pad_token_id"] = ends[0] if config.pad_token_id is None and ends else config.pad_token_id
+
     def forbid_chunks(self) -> None:
         """Refuse a prefill in chunks from now on. It alone reads the features by key."""
         self.__dict__["_chunks_forbidden"] = True
