@@ -165,8 +165,8 @@ def memory(vlm: FrozenVLM) -> str:
     if vlm.device.type != "cuda":
         own, all_of_it = psutil.Process().memory_info().rss, psutil.virtual_memory().total
         return f"main memory: {amount(own)} after the timed steps, of {amount(all_of_it)}"
-    peak, total = torch.cuda.max_memory_allocated(vlm.device), torch.cuda.mem_get_info(vlm.device)[1]
-    return f"GPU memory: {amount(peak)} at most in the timed steps, of {amount(total)}"
+    peak, (free, total) = torch.cuda.max_memory_allocated(vlm.device), torch.cuda.mem_get_info(vlm.device)
+    return f"GPU memory: {amount(peak)} at most in the timed steps; {amount(free)} of {amount(total)} are free now"
 
 
 def too_large(config: RunConfig, size: int) -> list[str]:
