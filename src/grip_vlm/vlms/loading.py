@@ -4,9 +4,14 @@ Nothing of a checkpoint is run unless the caller asks for it: pickles are not lo
 `trust_remote_code=True`. Nobody is asked a question on the terminal.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import logging
 
 # Checkpoints in the layout of their authors' own code, and where the same weights are in the layout of transformers.
 CONVERTED = {
@@ -15,6 +20,7 @@ CONVERTED = {
     "llava_qwen": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
     "internvl_chat": "OpenGVLab/InternVL3-8B-hf",
 }
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -35,10 +41,14 @@ def read_config(source: str, name: str, shipped: list[str], trust: bool) -> Any:
     try:
         raw, _ = PreTrainedConfig.get_config_dict(source)
     except (OSError, ValueError) as error:
+        if Path(source, "config.json").is_file():
+            raise ValueError(f"the checkpoint {name!r} does not load: {first(error)}") from error
         raise ValueError(
             f"no VLM {name!r}: neither shipped ({', '.join(shipped)}), nor a checkpoint folder, nor a hub id that can "
             f"be reached"
         ) from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"the checkpoint {name!r} does not load: its config.json is not an object")
     kind = raw.get("model_type")
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=trust)
@@ -67,15 +77,19 @@ def load_model(source: str, name: str, device: str | torch.device | None, **opti
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     trust = options.setdefault("trust_remote_code", False)
-    options.setdefault("use_safetensors", True)
+    safe = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(source, output_loading_info=True, **options)
+        with quiet():  # what the report on missing weights says, check_weights says in one sentence
+            model, info = AutoModelForImageTextToText.from_pretrained(source, **{**safe, **options})
         processor = AutoProcessor.from_pretrained(source, backend="pil", trust_remote_code=trust)
     except Exception as error:  # files of a checkpoint reach code of any kind
-        raise ValueError(f"the checkpoint {name!r} does not load: {first(error)}") from error
+        pickles = [file.name for kind in PICKLES for file in Path(source).glob(kind)]
+        hint = f" (pickles, such as {pickles[0]}, are not loaded: they can run code)" if pickles else ""
+        raise ValueError(f"the checkpoint {name!r} does not load: {first(error)}{hint}") from error
     check_weights(model, info, name)
-    if len(getattr(processor, "tokenizer", None) or ()) == 0:
-        raise ValueError(f"the checkpoint {name!r} does not load: its tokenizer has no tokens")
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None or len(tokenizer) <= len(tokenizer.added_tokens_decoder):
+        raise ValueError(f"the checkpoint {name!r} does not load: its tokenizer has no tokens for text")
     model = model.eval().requires_grad_(False)
     return model if device is None else model.to(device), processor
 
@@ -86,23 +100,36 @@ def check_weights(model: Any, info: dict[str, Any], name: str) -> None:
     Args:
         info: what `from_pretrained` tells of the loading. Weights that are tied to others do not count as missing.
     """
-    missing = sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])])
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise ValueError(
-            f"the checkpoint {name!r} does not load: its files lack {', '.join(missing[:3])}{more}; "
-            "transformers would fill these weights with random numbers"
-        )
+    missing, other = sorted(info["missing_keys"]), sorted(key[0] for key in info["mismatched_keys"])
+    for what, keys in (("its files lack", missing), ("its config has other shapes for", other)):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise ValueError(
+                f"the checkpoint {name!r} does not load: {what} {', '.join(keys[:3])}{more}; transformers would fill "
+                "these weights with random numbers"
+            )
     for key, weight in model.named_parameters():
         # One pass over the weights: a sum is finite if all summands are.
         if weight.dtype in FLOATS and weight.device.type != "meta" and not weight.sum(dtype=torch.float64).isfinite():
             raise ValueError(f"the checkpoint {name!r} does not load: {key} has values that are not finite")
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers logs errors alone."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def first(error: Exception) -> str:
-    """The first sentences of an error, as one line."""
+    """The first sentence of an error, as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 400 else text[:400] + " ..."
+    sentence = re.split(r"(?<=[.!?]) ", text)[0]
+    return sentence if len(sentence) <= 400 else sentence[:400] + " ..."
 
 
 def unwrap(model: Any) -> Any:

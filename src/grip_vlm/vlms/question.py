@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-
 HEAD_LENGTH = 4  # tokens that a template may write before the user's
 
 
