@@ -1,5 +1,6 @@
 """A run refuses what is not its own before it costs anything, and says how it ended."""
 
+import contextlib
 import json
 import shutil
 
@@ -40,14 +41,17 @@ def command(vlm_dir):
 def finished(command, tmp_path_factory):
     """A finished run on own data."""
     folder = tmp_path_factory.mktemp("finished")
-    main([*command, "--data", str(write_rows(folder)), "--out", str(folder / "run")])
+    write_rows(folder)
+    with contextlib.chdir(folder):
+        main([*command, "--data", "data.jsonl", "--out", "run"])
     return folder
 
 
 @pytest.fixture
-def folder(finished, tmp_path):
-    """A copy of the finished run and its data."""
-    return shutil.copytree(finished, tmp_path / "copy")
+def folder(finished, tmp_path, monkeypatch):
+    """A copy of the finished run and its data, in which commands then run."""
+    monkeypatch.chdir(shutil.copytree(finished, tmp_path / "copy"))
+    return tmp_path / "copy"
 
 
 @pytest.fixture
@@ -90,19 +94,19 @@ def test_a_run_refuses_changed_data_by_name(change, ended, refused, command, fol
     if not ended:
         shutil.rmtree(folder / "run")
     change(folder)
-    said = refused([*command, "--data", str(folder / "data.jsonl"), "--out", str(folder / "run")])
-    assert f"{folder}/run.state holds a run with other settings (data); give the same settings" in said
+    said = refused([*command, "--data", "data.jsonl", "--out", "run"])
+    assert "run.state holds a run with other settings (data); give the same settings" in said
 
 
 def test_data_at_another_place_are_the_same_data(command, folder, capsys):
-    moved = shutil.move(folder / "data.jsonl", folder / "moved.jsonl")
-    main([*command, "--data", str(moved), "--out", str(folder / "run")])
+    shutil.move(folder / "data.jsonl", folder / "moved.jsonl")
+    main([*command, "--data", "moved.jsonl", "--out", "run"])
     assert capsys.readouterr().out.startswith("this run was finished before: ")
 
 
 @pytest.mark.parametrize("flags", ["--save-every 7", "--micro-batch 1", "--features elsewhere"])
 def test_a_harmless_change_is_no_other_run(flags, command, folder, capsys):
-    main([*command, "--data", str(folder / "data.jsonl"), "--out", str(folder / "run"), *flags.split()])
+    main([*command, "--data", "data.jsonl", "--out", "run", *flags.split()])
     assert capsys.readouterr().out.startswith("this run was finished before: ")
 
 
@@ -111,8 +115,8 @@ def test_a_harmless_change_is_no_other_run(flags, command, folder, capsys):
 
 def test_a_finished_run_says_so_and_writes_nothing(command, folder, capsys):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    main([*command, "--data", str(folder / "data.jsonl"), "--out", str(folder / "run")])
-    assert f"this run was finished before: scorer written to {folder}/run (dev " in capsys.readouterr().out
+    main([*command, "--data", "data.jsonl", "--out", "run"])
+    assert "this run was finished before: scorer written to run (dev " in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 
@@ -135,13 +139,13 @@ def nowhere(command):
 
 
 def test_other_settings_are_refused_before_the_vlm_is_loaded(refused, nowhere, folder):
-    said = refused([*nowhere, "--data", str(folder / "data.jsonl"), "--out", str(folder / "run"), "--rate", "0.01"])
+    said = refused([*nowhere, "--data", "data.jsonl", "--out", "run", "--rate", "0.01"])
     assert "run.state holds a run with other settings (rate)" in said
 
 
 def test_other_data_are_refused_before_the_vlm_is_loaded(refused, nowhere, folder):
     change_answers(folder)
-    said = refused([*nowhere, "--data", str(folder / "data.jsonl"), "--out", str(folder / "run")])
+    said = refused([*nowhere, "--data", "data.jsonl", "--out", "run"])
     assert "run.state holds a run with other settings (data)" in said
 
 
@@ -169,6 +173,6 @@ def test_a_second_run_removes_what_a_killed_one_left(command, folder):
     for path in left:
         path.mkdir()
         (path / "half").write_text("")
-    main([*command, "--data", str(folder / "data.jsonl"), "--out", str(folder / "run")])
+    main([*command, "--data", "data.jsonl", "--out", "run"])
     assert not any(path.exists() for path in left)
     assert not list(folder.glob(".*"))
