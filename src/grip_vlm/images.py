@@ -30,6 +30,10 @@ def as_rgb(image: Image.Image | str | Path) -> Image.Image:
         raise ValueError(f"an image is a Pillow image or the path of a file, not {type(image).__name__}")
     if not all(image.size):
         raise ValueError(f"an image of {image.size[0]} x {image.size[1]} pixels has nothing to see")
+    try:
+        image.load()  # Pillow reads files late
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise ValueError(f"the image cannot be read: {error}") from error
     is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     upright = image if is_upright else ImageOps.exif_transpose(image)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
@@ -57,7 +61,6 @@ def open_image(path: str | Path, where: str = "", content: bytes | None = None) 
         raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: it is not a file")
     try:
         with Image.open(path if content is None else BytesIO(content)) as image:
-            image.load()
             return as_rgb(image)
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error
