@@ -135,7 +135,7 @@ def first(error: Exception) -> str:
 def unwrap(model: Any) -> Any:
     """The transformers model inside wrappers of torch.compile, DDP, FSDP, DataParallel and PEFT, in any order."""
     while True:
-        if hasattr(model, "_orig_mod"):  # torch.compile
+        if isinstance(getattr(model, "_orig_mod", None), torch.nn.Module):  # torch.compile
             model = model._orig_mod
         elif isinstance(getattr(model, "module", None), torch.nn.Module):  # DDP, FSDP, DataParallel, DeepSpeed
             model = model.module

@@ -22,7 +22,7 @@ def check_texts(what: str, texts: Sequence[str]) -> None:
     """Raises ValueError if one of the texts is not text. `what` is how the message calls it."""
     for text in texts:
         if not isinstance(text, str):
-            raise ValueError(f"a {what} is text, not {type(text).__name__}: {text!r}")
+            raise ValueError(f"the {what} must be text, not {type(text).__name__}: {text!r}")
         try:
             text.encode()
         except UnicodeEncodeError as error:
