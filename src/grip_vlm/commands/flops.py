@@ -26,7 +26,10 @@ class Command:
         from grip_vlm.evaluation.cost import answer_flops
         from grip_vlm.files import write_text
 
-        chosen = dict(pruners.parse(name, self.vlm, 0) for name in self.pruners.split(","))
+        pairs = [pruners.parse(name, self.vlm, 0) for name in self.pruners.split(",")]
+        chosen = dict(pairs)
+        if len(chosen) < len(pairs):
+            raise ValueError("a pruner is named twice; count the FLOPs of its scorers into two files")
         frozen = vlms.load(self.vlm)
         frozen.model.set_attn_implementation("eager")  # the counter does not know all kernels of the others
         examples = [benchmarks.example(name, "dev", 0) for name in benchmarks.composed()]
