@@ -16,8 +16,8 @@ from grip_vlm.scorer import Scorer, ScorerConfig
 
 @pytest.fixture
 def folder(vlm, tmp_path):
-    told = Provenance(vlm.name, vlm.fingerprint(), "scenes", "warmup", 7, 1.5, 0)
-    checkpoint.save(tmp_path / "scorer", Scorer(ScorerConfig(dim=vlm.dim, width=16)), told)
+    provenance = Provenance(vlm.name, vlm.fingerprint(), "scenes", "warmup", 7, 1.5, 0)
+    checkpoint.save(tmp_path / "scorer", Scorer(ScorerConfig(dim=vlm.dim, width=16)), provenance)
     return tmp_path / "scorer"
 
 

@@ -178,7 +178,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
         open_items("mme", root=tmp_path)
 
 
-def test_a_hub_that_cannot_be_reached_is_said_with_the_way_around_it():
+def test_a_hub_that_cannot_be_reached_is_named_with_the_way_around_it():
     with pytest.raises(ValueError, match=r"'pope' does not load from lmms-lab-encoder/POPE .*--data-root DIR"):
         open_items("pope")
 

@@ -58,19 +58,19 @@ def test_a_killed_run_goes_on_and_says_at_its_end_that_it_can_go_on_again(sent, 
     assert process.stderr.readline().startswith("resuming warmup at step ")
     wait_for(folder / ".run.lock")
     process.send_signal(getattr(signal, sent))
-    _, said = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == code
-    assert said.splitlines()[-1] == f"grip-vlm: {word}; the same command goes on where it was"
-    assert "Traceback" not in said
+    assert printed.splitlines()[-1] == f"grip-vlm: {word}; the same command goes on where it was"
+    assert "Traceback" not in printed
     assert read_counters(folder / "run.state")["step"] >= 1
     assert not list(folder.glob(".*"))
 
 
 def test_nothing_but_lines_is_written_where_there_is_no_terminal(vlm_dir, tmp_path):
     process = start(vlm_dir, tmp_path / "run", "--steps 2")
-    out, said = process.communicate(timeout=120)
+    out, printed = process.communicate(timeout=120)
     assert out.startswith(("scorer written to ", "no step beat the start"))
-    (line,) = said.splitlines()
+    (line,) = printed.splitlines()
     assert line.startswith("warmup 2/2 ")
     log = (tmp_path / "run.log.txt").read_text()
     assert "encoding images 4/4, about 0 s left" in log
@@ -91,10 +91,10 @@ def test_a_full_disk_is_a_sentence_and_what_was_there_is_intact(what, vlm_dir, f
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
     process = start(vlm_dir, folder / "run", "--steps 100000", preexec_fn=limit)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 2, said
-    assert "Traceback" not in said
-    last = said.splitlines()[-1]
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 2, printed
+    assert "Traceback" not in printed
+    last = printed.splitlines()[-1]
     assert last.startswith(f"grip-vlm: {folder}/run.{what}")
     assert "cannot be written" in last
     assert {path: path.read_bytes() for path in before} == before

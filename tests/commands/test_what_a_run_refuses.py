@@ -19,8 +19,8 @@ def write_rows(folder, rows=20):
     (folder / "images").mkdir(parents=True)
     for row in range(rows):
         Image.new("RGB", (40, 30), (10 * row, 0, 0)).save(folder / "images" / f"{row}.png")
-    told = [{"image": f"{row}.png", "question": f"Is it {row}?", "answers": [str(row)]} for row in range(rows)]
-    write_lines(folder, told)
+    written = [{"image": f"{row}.png", "question": f"Is it {row}?", "answers": [str(row)]} for row in range(rows)]
+    write_lines(folder, written)
     return folder / "data.jsonl"
 
 
@@ -94,8 +94,8 @@ def test_a_run_refuses_changed_data_by_name(change, ended, refused, command, fol
     if not ended:
         shutil.rmtree(folder / "run")
     change(folder)
-    said = refused([*command, "--data", "data.jsonl", "--out", "run"])
-    assert "run.state holds a run with other settings (data); give the same settings" in said
+    line = refused([*command, "--data", "data.jsonl", "--out", "run"])
+    assert "run.state holds a run with other settings (data); give the same settings" in line
 
 
 def test_data_at_another_place_are_the_same_data(command, folder, capsys):
@@ -125,8 +125,8 @@ def test_a_run_that_never_beats_its_start_says_so(finished, vlm_dir, tmp_path, c
     words = ["--init", "tiny-llava", "--out", str(tmp_path / "run"), "--rate", "0.9", "--features", str(tmp_path / "f")]
     few = "--examples 12 --dev-examples 12 --steps 3 --batch 4 --dev-every 1 --group 2"
     main(["train", *words, *few.split()])
-    said = capsys.readouterr().out
-    assert said.startswith(f"no step beat the start; the start's weights were kept in {tmp_path}/run (dev ")
+    line = capsys.readouterr().out
+    assert line.startswith(f"no step beat the start; the start's weights were kept in {tmp_path}/run (dev ")
 
 
 # ---- what is refused before anything costs ---------------------------------------------------------------------------
@@ -139,33 +139,33 @@ def nowhere(command):
 
 
 def test_other_settings_are_refused_before_the_vlm_is_loaded(refused, nowhere, folder):
-    said = refused([*nowhere, "--data", "data.jsonl", "--out", "run", "--rate", "0.01"])
-    assert "run.state holds a run with other settings (rate)" in said
+    line = refused([*nowhere, "--data", "data.jsonl", "--out", "run", "--rate", "0.01"])
+    assert "run.state holds a run with other settings (rate)" in line
 
 
 def test_other_data_are_refused_before_the_vlm_is_loaded(refused, nowhere, folder):
     change_answers(folder)
-    said = refused([*nowhere, "--data", "data.jsonl", "--out", "run"])
-    assert "run.state holds a run with other settings (data)" in said
+    line = refused([*nowhere, "--data", "data.jsonl", "--out", "run"])
+    assert "run.state holds a run with other settings (data)" in line
 
 
 def test_a_foreign_folder_is_refused_before_data_are_read(refused, nowhere, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    said = refused([*nowhere, "--data", "no.jsonl", "--out", str(tmp_path)])
-    assert f"{tmp_path} holds something else than a scorer" in said
+    line = refused([*nowhere, "--data", "no.jsonl", "--out", str(tmp_path)])
+    assert f"{tmp_path} holds something else than a scorer" in line
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_data_are_read(refused, nowhere, tmp_path):
     (tmp_path / "file").write_text("")
-    said = refused([*nowhere, "--data", "no.jsonl", "--out", str(tmp_path / "file" / "run")])
-    assert "file/run' cannot be written: " in said
+    line = refused([*nowhere, "--data", "no.jsonl", "--out", str(tmp_path / "file" / "run")])
+    assert "file/run' cannot be written: " in line
 
 
 def test_two_runs_do_not_write_one_folder(refused, nowhere, tmp_path):
     with exclusive(tmp_path / "run"):
-        said = refused([*nowhere, "--out", str(tmp_path / "run")])
-    assert f"another process is writing to {tmp_path}/run; wait for it, or give another --out" in said
+        line = refused([*nowhere, "--out", str(tmp_path / "run")])
+    assert f"another process is writing to {tmp_path}/run; wait for it, or give another --out" in line
 
 
 def test_a_second_run_removes_what_a_killed_one_left(command, folder):

@@ -108,8 +108,8 @@ def test_another_processor_in_the_same_folder_is_refused(copied, data, tmp_path)
 def test_another_scorer_in_the_same_folder_is_refused(vlm, data, tmp_path):
     def trained(seed):
         torch.manual_seed(seed)
-        told = Provenance(vlm.name, vlm.fingerprint(), "scenes", "warmup", 1, 1.0, seed)
-        checkpoint.save(tmp_path / "scorer", Scorer(ScorerConfig(dim=vlm.dim, width=16)), told)
+        provenance = Provenance(vlm.name, vlm.fingerprint(), "scenes", "warmup", 1, 1.0, seed)
+        checkpoint.save(tmp_path / "scorer", Scorer(ScorerConfig(dim=vlm.dim, width=16)), provenance)
         return pruners.load("grip", scorer=tmp_path / "scorer")
 
     evaluated(vlm, data, tmp_path / "rows.jsonl", grip=trained(0))

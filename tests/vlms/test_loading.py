@@ -123,8 +123,8 @@ def test_a_broken_config_is_refused(copy, text):
 
 
 def test_a_tokenizer_without_words_is_refused(copy):
-    told = json.loads((copy / "tokenizer.json").read_text())
-    change_json(copy / "tokenizer.json", model={**told["model"], "vocab": {}, "merges": []})
+    vocabulary = json.loads((copy / "tokenizer.json").read_text())
+    change_json(copy / "tokenizer.json", model={**vocabulary["model"], "vocab": {}, "merges": []})
     assert "its tokenizer has no tokens for text" in refusal(copy)
 
 
