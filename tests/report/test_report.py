@@ -64,8 +64,10 @@ def test_the_verdict_says_who_is_lost_to(measured):
 
 def test_the_verdict_says_who_is_on_the_frontier(measured):
     text = verdict.on_frontier(measured, TOKENS, "grip")
-    assert text == "Frontier over visual tokens kept: grip is on it at 2 % and 10 %.\n"
-    assert "random is not on it; grip at 2 % and 10 %." in verdict.on_frontier(measured, TOKENS, "random")
+    assert text == "Frontier over visual tokens kept: grip is on it at 2 % and 10 %; near_it at 2 %.\n"
+    assert "random is not on it; grip at 2 % and 10 %; near_it at 2 %." in verdict.on_frontier(
+        measured, TOKENS, "random"
+    )
 
 
 def test_pruners_whose_flops_were_not_counted_are_named(measured):
