@@ -5,6 +5,7 @@ Ours, because a validation library would take longer to import than most files o
 
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def lines(path: Path, most: int | None = None, max_line: int = MAX_LINE) -> Iter
     Raises:
         ValueError: the path is no file, a line or the whole is too long, or it cannot be decompressed.
     """
-    if not path.is_file():  # a pipe would be waited for, without end
+    if not os.path.isfile(path):  # a pipe would be waited for, without end
         raise ValueError(f"{str(path)!r} is not a file")
     number = total = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -52,6 +52,7 @@ def folder(killed, tmp_path):
     return shutil.copytree(killed, tmp_path / "copy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "word", "code"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)])
 def test_a_killed_run_goes_on_and_says_at_its_end_that_it_can_go_on_again(sent, word, code, vlm_dir, folder):
     process = start(vlm_dir, folder / "run", "--steps 100000")
@@ -66,6 +67,7 @@ def test_a_killed_run_goes_on_and_says_at_its_end_that_it_can_go_on_again(sent, 
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.slow
 def test_nothing_but_lines_is_written_where_there_is_no_terminal(vlm_dir, tmp_path):
     process = start(vlm_dir, tmp_path / "run", "--steps 2")
     out, printed = process.communicate(timeout=120)
@@ -79,6 +81,7 @@ def test_nothing_but_lines_is_written_where_there_is_no_terminal(vlm_dir, tmp_pa
     assert all(part.strip() for part in log.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["state", "features"])
 def test_a_full_disk_is_a_sentence_and_what_was_there_is_intact(what, vlm_dir, folder):
     """A limit on the size of files stands for the disk."""

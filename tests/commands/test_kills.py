@@ -4,6 +4,8 @@ import random
 import subprocess
 import sys
 
+import pytest
+
 KILLS = 10
 RUN = """
 import os, random, signal, sys, time
@@ -53,6 +55,7 @@ print(one == two, killed, len(reached), left)
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(vlm_dir, tmp_path):
     seed = random.randrange(10**6)
     words = [sys.executable, "-c", RUN, str(vlm_dir), str(tmp_path), str(seed), str(KILLS)]

@@ -120,6 +120,7 @@ def test_a_finished_run_says_so_and_writes_nothing(command, folder, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_never_beats_its_start_says_so(finished, vlm_dir, tmp_path, capsys):
     """Trained on the shipped VLM, whose scorer is good already, with a rate that ruins it."""
     words = ["--init", "tiny-llava", "--out", str(tmp_path / "run"), "--rate", "0.9", "--features", str(tmp_path / "f")]

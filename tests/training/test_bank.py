@@ -6,14 +6,16 @@ import pytest
 import torch
 from PIL import Image
 
+from grip_vlm.benchmarks.data import load_examples
 from grip_vlm.training.bank import Bank, build_bank
 from grip_vlm.training.dev import load_banks
 from grip_vlm.training.settings import RunConfig
 
 
 def test_a_run_is_scored_on_rows_that_it_is_not_trained_on(vlm, tmp_path):
-    Image.new("RGB", (8, 6), "orange").save(tmp_path / "cat.png")
-    rows = [{"image": "cat.png", "question": "What is it?", "answers": [str(number)]} for number in range(10, 22)]
+    for number in range(10, 40):
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    rows = [{"image": f"{n}.png", "question": "What is it?", "answers": [str(n)]} for n in range(10, 40)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -22,8 +24,10 @@ def test_a_run_is_scored_on_rows_that_it_is_not_trained_on(vlm, tmp_path):
         return [vlm.processor.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in ids]
 
     train, dev = load_banks(vlm, RunConfig(out=tmp_path / "run", data=str(path)))
-    assert answers(dev.bank) == ["19"]
-    assert answers(train) == [str(number) for number in range(10, 22) if number != 19]
+    held_out = [example.answers[0] for example in load_examples(str(path), "dev", 30)]
+    tested = [example.answers[0] for example in load_examples(str(path), "test", 30)]
+    assert answers(dev.bank) == held_out
+    assert answers(train) == [str(n) for n in range(10, 40) if str(n) not in held_out + tested]
 
 
 def test_the_targets_of_a_batch_are_its_answers_at_the_end_of_the_prompts(vlm, examples):

@@ -1,5 +1,7 @@
 """Training data: composed benchmarks, or a user's JSON lines with an image folder."""
 
+import codecs
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +89,7 @@ def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:
         ValueError: a row is bad; the message names the file and the line.
     """
     for number, line in enumerate(strict_json.lines(path), start=1):
-        if line.strip():
+        if line.removeprefix(codecs.BOM_UTF8).strip():
             where = f"{path}, line {number}"
             try:
                 row = strict_json.parse(line)
@@ -113,7 +115,7 @@ def find_image(folder: Path, name: str, where: str) -> Path:
     """
     candidates = [folder / name, folder / "images" / name]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # False for names that no file can have, too
             return path
     raise ValueError(f"{where}: no image {name!r}; tried {' and '.join(map(str, candidates))}")
 

@@ -12,6 +12,7 @@ from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example, Published
 from grip_vlm.benchmarks.data import read_lines
 from grip_vlm.benchmarks.dataset import open_dataset
+from grip_vlm.benchmarks.published import PublishedQuestion
 from grip_vlm.benchmarks.split import rows_of
 
 ALL = "all"  # the split of a user's file that leaves nothing out
@@ -85,6 +86,15 @@ def _user_items(path: Path, split: str) -> Items:
     return Items(str(path), len(chosen), 32, lambda index: chosen[index].example())
 
 
+def _check(question: PublishedQuestion) -> None:
+    """Raise a ValueError if a published question has parts that are not text."""
+    for text in (question.text, *question.answers, question.group):
+        if not isinstance(text, str):
+            raise ValueError(f"question, answers and category must be texts, not {text!r}")
+    if not question.answers:
+        raise ValueError("there is no answer")
+
+
 def _published_items(name: str, benchmark: Published, root: Path | None) -> Items:
     dataset = open_dataset(name.partition(":")[0], benchmark, root)
 
@@ -93,6 +103,7 @@ def _published_items(name: str, benchmark: Published, root: Path | None) -> Item
         row = dataset.row(number)
         try:
             question = benchmark.ask(row)
+            _check(question)
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{dataset.source}, row {number} is not a row of benchmark {name!r}: {error}") from error
         item = f"{name}/{benchmark.split}/{number}"

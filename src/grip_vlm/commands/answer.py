@@ -30,9 +30,11 @@ class Command(VLMOptions):
     def run(self) -> None:
         budget = Budget.parse(self.budget)
         from grip_vlm import draw, images, pruners, vlms
+        from grip_vlm.vlms.prompts import check_texts
 
         text = f"{self.pruner}={self.scorer}" if self.scorer else self.pruner
         pruner = pruners.parse(text, self.vlm, self.seed)[1]
+        check_texts("question", [self.question])
         image = images.open_image(self.image)
         vlm = vlms.load(self.vlm, dtype=self.dtype)
         answer = vlm.answer(image, self.question, pruner, budget)

@@ -183,7 +183,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         ValueError: the text has another form.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if not match:
         raise ValueError(f"a shard is i/n, such as 2/8, got {text!r}")
     return int(match[1]), int(match[2])

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grip_vlm.evaluation.rows import FIXED
+from grip_vlm.files import new_file
 from grip_vlm.report.coinciding import same_as
 from grip_vlm.report.escape import label
 from grip_vlm.report.measured import TOKENS, Axis, Measured
@@ -119,14 +120,15 @@ def accuracy_by_benchmark(measured: Measured, ours: str, path: Path) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of the ending of `path`, or PNG. Equal figures give equal bytes.
 
-    The file is written beside its place and then renamed, so it is never incomplete.
+    Raises:
+        ValueError: the ending is none of a figure.
+        OSError: it cannot be written.
     """
     kind = path.suffix.lstrip(".") or "png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    with matplotlib.rc_context({"svg.hashsalt": "grip-vlm"}):
+    if kind not in (known := figure.canvas.get_supported_filetypes()):
+        raise ValueError(f"{str(path)!r} is no figure: its ending must be one of {', '.join(sorted(known))}")
+    with new_file(path) as beside, matplotlib.rc_context({"svg.hashsalt": "grip-vlm"}):
         figure.savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    beside.replace(path)
 
 
 def _reference_lines(axes: Axes, accuracies: dict[str, float], labelled: bool = True) -> None:
