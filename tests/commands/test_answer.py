@@ -47,8 +47,6 @@ def test_a_pipe_is_not_waited_for(mistake, ask, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     refusal = "pipe.png' is not an image that can be read: it is not a file"
     assert refusal in mistake(ask(image=str(tmp_path / "pipe.png")))
-        ask(image=str(tmp_path / "pipe.png"))
-    )
 
 
 def test_bytes_that_are_not_text_are_no_question(mistake, ask):
