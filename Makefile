@@ -1,13 +1,19 @@
-# make demo: the main job on real input.  make test: the tests.  Each sets up .venv by itself.
+# make demo: the main job on real input.  make quick: the fast tests.  make test: all tests.  Each sets up .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest test-smol test-lmms check figures
+.PHONY: demo quick test test-oldest test-smol test-lmms check figures
 demo: .venv/ready
 	$(BIN)/python recipes/demo.py --out demo
 
+# Two workers; one that has nothing left takes tests from the other.
+PYTEST := -m pytest -n 2 --dist worksteal
+
+quick: .venv/ready
+	$(BIN)/python $(PYTEST) -m "not slow"
+
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 # The contract of the families on the oldest transformers that pyproject.toml allows; all else stays as pinned.
 OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\)".*/\1/p' pyproject.toml)

@@ -42,7 +42,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("value", BAD, ids=lambda value: repr(value)[:20])
-def test_nonsense_is_refused_and_told_what_a_budget_is(value):
+def test_nonsense_is_refused_with_what_a_budget_is(value):
     with pytest.raises(ValueError, match="whole number of tokens"):
         Budget.parse(value)
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import LlavaConfig
+from transformers import GenerationConfig, LlavaConfig
 
 from grip_vlm.mdp import Action
 from grip_vlm.sequence import Sample, collate, follow_up, prune_sequence
@@ -102,8 +102,11 @@ def pruned_rows(case, **how):
 
 
 def model_inputs(case):
-    """What an encoder makes for a model; nothing but its configuration is used."""
-    encoder = Encoder(SimpleNamespace(forward=lambda mm_encoder_outputs: None, config=CONFIG))
+    """What an encoder makes for a model; nothing but its two configurations is used."""
+    model = SimpleNamespace(
+        forward=lambda mm_encoder_outputs: None, config=CONFIG, generation_config=GenerationConfig()
+    )
+    encoder = Encoder(model)
     _, prompt, rows, keep = case
     return encoder.pruned(prompt, Action(keep), rows)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+LONGEST = 100  # characters; Python refuses to read numbers of thousands of digits
 RULE = "a budget is a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
 
 
@@ -42,7 +43,11 @@ class Budget:
             raise ValueError(f"{value!r} is not a budget; {RULE}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{value!r} is not a budget; {RULE}")
-        text = value.strip() if isinstance(value, str) else repr(float(value) if isinstance(value, float) else value)
+        if isinstance(value, int):
+            return cls(tokens=value)
+        text = value.strip() if isinstance(value, str) else repr(float(value))
+        if len(text) > LONGEST:
+            raise ValueError(f"a text of {len(text)} characters is not a budget; {RULE}")
         if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
             return cls(tokens=int(text))
         number = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"

@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import math
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from grip_vlm import strict_json
 from grip_vlm.files import new_folder
 from grip_vlm.registry import PACKAGE
 from grip_vlm.scorer import Scorer, ScorerConfig
@@ -45,6 +47,7 @@ class VLMIdentity(Protocol):
     @property
     def dim(self) -> int: ...
     def fingerprint(self) -> str: ...
+    def fits(self, fingerprint: str) -> bool: ...
 
 
 @cache
@@ -81,8 +84,16 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """Eight hexadecimal digits of the SHA-256 of the weights in `folder`."""
-    return hashlib.sha256((folder / "scorer.safetensors").read_bytes()).hexdigest()[:8]
+    """Eight hexadecimal digits of the SHA-256 of the weights in `folder`.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    try:
+        with (folder / "scorer.safetensors").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    except OSError as error:
+        raise ValueError(f"the weights in {folder} do not load: {error}") from error
 
 
 def locate(scorer: str | Path) -> Path:
@@ -105,45 +116,87 @@ def read_notes(folder: Path) -> dict[str, Any]:
     """The content of scorer.json: `format`, `scorer` (its configuration) and `provenance`.
 
     Raises:
-        ValueError: the file is broken or of another format.
+        ValueError: the file is broken or of another format; the message names the field and what would be right.
     """
+    path = folder / "scorer.json"
     try:
-        notes = json.loads((folder / "scorer.json").read_text(encoding="utf-8"))
-        format_ = notes["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'scorer.json'} is not a scorer's description: {error}") from error
-    if format_ != FORMAT:
-        raise ValueError(f"{folder} has scorer format {format_}; this version reads format {FORMAT}")
-    return dict(notes)
+        notes = strict_json.parse(b"".join(strict_json.lines(path, strict_json.MAX_LINE)))
+        if not isinstance(notes, dict) or "format" not in notes:
+            raise ValueError("it is not an object with a format")
+        if notes["format"] == FORMAT:
+            _check_notes(notes)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a scorer's description: {error}") from error
+    if notes["format"] != FORMAT:
+        raise ValueError(f"{folder} has scorer format {notes['format']}; this version reads format {FORMAT}")
+    return notes
+
+
+def _check_notes(notes: dict[str, Any]) -> None:
+    told, known = notes.get("provenance"), {one.name for one in fields(Provenance)}
+    if isinstance(told, dict):  # a later version may tell more
+        told = {name: value for name, value in told.items() if name in known}
+    for name, kind, values in (("scorer", ScorerConfig, notes.get("scorer")), ("provenance", Provenance, told)):
+        try:
+            strict_json.check_fields(kind, values)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
 def load(folder: Path, vlm: VLMIdentity) -> Scorer:
     """The scorer in `folder`, in eval mode on the CPU.
 
     Raises:
-        ValueError: the files are broken, or the scorer was trained for another VLM.
+        ValueError: the files are broken or do not belong together, or the scorer was trained for another VLM.
     """
     notes = read_notes(folder)
+    trained = notes["provenance"]
     try:
         config = ScorerConfig(**notes["scorer"])
-        trained = {key: notes["provenance"][key] for key in ("vlm", "fingerprint")}
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{folder / 'scorer.json'} is not a scorer's description: {error}") from error
     if config.dim != vlm.dim:
         raise ValueError(
             f"the scorer in {folder} reads tokens of width {config.dim}, but {vlm.name!r} has width {vlm.dim}"
         )
-    if trained["fingerprint"] != vlm.fingerprint():
+    if not vlm.fits(trained["fingerprint"]):
         raise ValueError(
             f"the scorer in {folder} was trained for {trained['vlm']!r} ({trained['fingerprint']}), "
             f"but {vlm.name!r} is {vlm.fingerprint()}; train one with `grip-vlm warmup` and `grip-vlm train`"
         )
-    scorer = Scorer(config)
     try:
+        _check_shapes(folder / "scorer.safetensors", config)
+        scorer = Scorer(config)
         scorer.load_state_dict(load_file(folder / "scorer.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        for name, weight in scorer.named_parameters():
+            if not weight.isfinite().all():
+                raise ValueError(f"{name} has values that are not finite")
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"the weights in {folder} do not load: {error}") from error
     return scorer.eval().requires_grad_(False)
+
+
+def _check_shapes(path: Path, config: ScorerConfig) -> None:
+    """Raise a ValueError if the tensors in a file are not those of a scorer with this configuration.
+
+    Only the file's header is read, and nothing of the configuration's sizes is allocated.
+    """
+    with safe_open(path, "pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+        found = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        kinds = {name: part.get_dtype() for name, part in slices.items()}
+    # A scorer without tensors still has its list of blocks, so impossible numbers are refused before one is built.
+    largest = max((math.prod(shape) for shape in found.values()), default=0)
+    if config.blocks > len(found) or max(config.dim, config.width, config.frequencies) > largest:
+        raise ValueError(f"{path.name} is too small for the sizes in scorer.json, {config}")
+    with torch.device("meta"):
+        wanted = {name: tuple(weight.shape) for name, weight in Scorer(config).state_dict().items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            there, right = found.get(name, "missing"), wanted.get(name, "not there")
+            raise ValueError(f"by scorer.json, {name} must be {right}, but it is {there} in {path.name}")
+        if not kinds[name].startswith(("F", "BF")):
+            raise ValueError(f"{name} must hold floating-point numbers, not {kinds[name]}")
 
 
 def parameters(scorer: torch.nn.Module) -> int:

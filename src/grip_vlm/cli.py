@@ -45,8 +45,9 @@ def parse(name: str, arguments: list[str]) -> Any:
 
 
 def fail(message: str, code: int = 2) -> None:
-    """End with one line on stderr."""
-    print(f"grip-vlm: {message}", file=sys.stderr)
+    """End with one line on stderr. Characters that a terminal would obey, or cannot show, are escaped."""
+    shown = "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in message)
+    print(f"grip-vlm: {shown}", file=sys.stderr)
     raise SystemExit(code) from None
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from grip_vlm.files import new_file
+
 
 def draw_kept(image: Image.Image, kept: Sequence[int], grid: tuple[int, int], size: int = 336) -> Image.Image:
     """The image at `size` x `size` pixels, with all patches dimmed but those of the kept tokens.
@@ -54,8 +56,6 @@ def sheet(cells: Sequence[Sequence[Image.Image]], gap: int = 10) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write as PNG. The file is written beside its place and then renamed, so it is never incomplete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    image.save(beside, format="PNG")
-    beside.replace(path)
+    """Write as PNG. Raises an OSError if it cannot be written."""
+    with new_file(path) as beside:
+        image.save(beside, format="PNG")

@@ -6,12 +6,13 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+LONGEST_NAME = 200  # bytes: file systems allow 255, and what is written beside has a longer name
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
@@ -22,10 +23,29 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as beside:
+        beside.write_bytes(data)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` at the end. A failure leaves `path` as it was.
+
+    Raises:
+        OSError: the disk is full or cannot be written, or `path` is a folder, a pipe or a device; the message names
+            `path`.
+    """
+    refuse_no_file(path)
     beside = _beside(path)
-    beside.write_bytes(data)
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()
 
 
 @contextmanager
@@ -45,6 +65,24 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise OSError(f"{folder} cannot be written, and what was there is as it was: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def refuse_no_file(path: Path) -> None:
+    """Raise an OSError if no file can take the place of `path`. What is missing above it may still be made.
+
+    Renaming a file onto a pipe or a device would replace it.
+    """
+    try:
+        if path.name and "\0" not in str(path) and (path.is_file() or not os.path.lexists(path)):
+            above = next(folder for folder in path.parents if os.path.lexists(folder))
+            if above.is_dir() and len(os.fsencode(path.name)) <= LONGEST_NAME:
+                return
+            reason = f"{above} is not a folder" if not above.is_dir() else "its name is too long"
+        else:
+            reason = "it is not a file" if path.name and "\0" not in str(path) else "it is not the name of a file"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise OSError(f"{str(path)!r} cannot be written: {reason}")
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -99,6 +137,8 @@ def exclusive(path: Path) -> Iterator[None]:
         ValueError: another process is writing to `path`.
         OSError: nothing can be written beside `path`.
     """
+    if not path.name:
+        raise OSError(f"{str(path)!r} cannot be written: it is not a name")
     lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+DType = Literal["float32", "bfloat16", "float16", "auto"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class VLMOptions:
@@ -10,5 +12,5 @@ class VLMOptions:
 
     vlm: str = "tiny-llava"
     """A shipped VLM, a checkpoint folder or a hub id."""
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    dtype: DType = "float32"
     """Precision of the VLM's weights; `auto` takes the checkpoint's own."""

@@ -3,6 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -22,6 +23,16 @@ def load(folder: str, name: str, what: str) -> ModuleType:
     if name not in names(folder):
         raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(names(folder))}")
     return import_module(f"grip_vlm.{folder}.{name}")
+
+
+def pruner(text: str, vlm: str) -> Any:
+    """A pruner by name, for callers that stand before the pruners; see `pruners.parse`.
+
+    Args:
+        text: `NAME` or `NAME=DIR`, where DIR is the folder of a scorer.
+        vlm: the name of the VLM, which may be shipped with a scorer for `grip`.
+    """
+    return import_module("grip_vlm.pruners").parse(text, vlm, 0)[1]
 
 
 def shipped_vlms() -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from grip_vlm import literals
 from grip_vlm.mdp import Action
 
 Positions = Literal["original", "compact"]
@@ -129,8 +130,9 @@ def prune_sequence(
             kept tokens.
 
     Raises:
-        ValueError: the action's mask has another shape.
+        ValueError: the action's mask has another shape, or `positions` is neither.
     """
+    literals.check("positions", positions, Positions)
     if rows is None:
         rows = torch.arange(len(prompt.input_ids), device=prompt.input_ids.device)
     if action.mask.shape != (len(rows), prompt.slots.shape[1]):
@@ -165,31 +167,62 @@ def prune_sequence(
     return PrunedBatch(inputs, kept, prompt.visual[rows] if action.features is None else action.features, rows)
 
 
-def follow_up(inputs: Mapping[str, Any], sequences: Tensor, turn: Tensor) -> dict[str, Tensor]:
+def follow_up(
+    inputs: Mapping[str, Any], sequences: Tensor, turn: Tensor, eos_token_id: int | Sequence[int] | None = None
+) -> dict[str, Tensor]:
     """Inputs of the next turn on the cache of a pruned prompt: `model.generate(**inputs, past_key_values=cache)`.
 
-    Positions continue from the last position of the pruned prompt, which the model itself does not know.
+    Positions continue from the last position of the pruned prompt, which the model itself does not know. In a batch,
+    answers that end early are padded by `generate`: that padding is masked, and the row's positions continue from its
+    own last token. Recurrent layers have read the padding all the same; there, give every row a turn of its own.
 
     Args:
         inputs: the inputs that `prune` returned, (B, L').
         sequences: the tokens that `generate` returned for them, (B, L' + new).
         turn: text tokens of the next turn, (B, T), without padding.
+        eos_token_id: tokens that end an answer, if `generate` was called with others than the model's own. None for the
+            model's own, which `inputs` carry.
 
     Returns:
         `input_ids`, `attention_mask` and `position_ids` of the whole conversation.
     """
     ids = torch.cat([sequences, turn.to(sequences.device)], dim=1)
     attention_mask = inputs["attention_mask"]
-    new = ids.shape[1] - attention_mask.shape[1]
-    steps = torch.arange(1, new + 1, device=ids.device)
+    answers = sequences[:, attention_mask.shape[1] :]  # (B, new)
+    if eos_token_id is None:
+        output = inputs.get("mm_encoder_outputs", {}).get("image")
+        said = written(answers, getattr(output, "eos_token_ids", ()), getattr(output, "pad_token_id", None))
+    else:
+        said = written(answers, [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id), None)
+    valid = torch.cat([said, torch.ones_like(turn, dtype=torch.bool, device=said.device)], dim=1)  # (B, new + T)
+    steps = valid.long().cumsum(1)
     positions = inputs["position_ids"]
     last = positions.amax(-1, keepdim=True) if positions.ndim == 2 else positions[1:].amax((0, -1))[:, None]
-    following = last + steps  # (B, new)
+    following = last + steps
     if positions.ndim == 3:
         row_0 = positions[0].amax(-1, keepdim=True) + steps
         following = torch.cat([row_0[None], following.expand(3, -1, -1)])
     return {
         "input_ids": ids,
-        "attention_mask": torch.cat([attention_mask, attention_mask.new_ones(len(ids), new)], dim=1),
+        "attention_mask": torch.cat([attention_mask, valid.to(attention_mask)], dim=1),
         "position_ids": torch.cat([positions, following], dim=-1),
     }
+
+
+def written(answers: Tensor, ends: Sequence[int], pad: int | None) -> Tensor:
+    """Which tokens of generated answers (B, T) are not padding, (B, T) bool.
+
+    Args:
+        ends: tokens that end an answer; the first one is the answer's last token.
+        pad: what follows it, and what fills up answers that other criteria ended. None: anything.
+    """
+    if not ends:  # then `generate` pads nothing
+        return torch.ones_like(answers, dtype=torch.bool)
+    is_end = torch.isin(answers, torch.tensor(list(ends), dtype=torch.long, device=answers.device))
+    is_after = is_end.long().cumsum(1) - is_end.long() > 0  # behind the first end
+    if pad is None:
+        return ~is_after
+    fills = (answers != pad).flip(1).long().cumsum(1).flip(1) == 0  # nothing but padding from here on
+    # `generate` stops when all rows have ended: a column of padding alone was said. A row that said other things behind
+    # an end was generated without it.
+    return ~(fills & torch.where(is_end.any(1, keepdim=True), is_after, ~fills.all(0)))

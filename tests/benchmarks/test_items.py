@@ -8,10 +8,12 @@ import pyarrow
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from toolkit.pictures import picture
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Published
-from grip_vlm.benchmarks.items import open_items
+from grip_vlm.benchmarks.data import load_examples
+from grip_vlm.benchmarks.items import named, open_items
 
 NAMES = [name for name in benchmarks.names() if isinstance(benchmarks.load(name), Published)]
 
@@ -176,7 +178,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
         open_items("mme", root=tmp_path)
 
 
-def test_a_hub_that_cannot_be_reached_is_said_with_the_way_around_it():
+def test_a_hub_that_cannot_be_reached_is_named_with_the_way_around_it():
     with pytest.raises(ValueError, match=r"'pope' does not load from lmms-lab-encoder/POPE .*--data-root DIR"):
         open_items("pope")
 
@@ -186,8 +188,8 @@ def test_a_hub_that_cannot_be_reached_is_said_with_the_way_around_it():
 
 @pytest.fixture
 def mine(tmp_path):
-    """A JSONL file of three rows."""
-    Image.new("RGB", (8, 6), "orange").save(tmp_path / "cat.png")
+    """A JSONL file of three rows about one image, which is for training."""
+    picture(tmp_path / "cat.png")
     row = {"image": "cat.png", "question": "What is it?", "answers": ["cat", "kitten"]}
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{json.dumps(row)}\n" * 3)
@@ -195,7 +197,7 @@ def mine(tmp_path):
 
 
 def test_all_rows_of_a_users_file_are_items(mine):
-    items = open_items(str(mine))
+    items = open_items(str(mine), "all")
     assert (items.name, items.count) == (str(mine), 3)
     item = items.example(2)
     assert (item.item, item.question, item.answers) == (f"{mine}, line 3", "What is it?", ("cat", "kitten"))
@@ -215,7 +217,40 @@ def test_a_composed_benchmark_goes_on_for_ever():
     assert items.example(7).image.tobytes() == benchmarks.example("reading", "dev", 7).image.tobytes()
 
 
-@pytest.mark.parametrize("name", ["pope", "mine.jsonl"])
-def test_a_split_that_a_benchmark_has_not_is_refused(name):
-    with pytest.raises(ValueError, match=f"benchmark '{name}' has no split 'dev'"):
-        open_items(name, "dev")
+@pytest.mark.parametrize(("name", "split"), [("pope", "dev"), ("pope", "all"), ("reading", "all")])
+def test_a_split_that_a_benchmark_has_not_is_refused(name, split):
+    with pytest.raises(ValueError, match=f"benchmark '{name}' has no split '{split}'"):
+        open_items(name, split)
+
+
+def test_of_a_users_file_the_test_part_is_evaluated_and_the_rest_is_counted(tmp_path, capsys):
+    for number, part in enumerate(("train", "test", "dev", "test")):
+        picture(tmp_path / f"{number}.png", part, number)
+    path = tmp_path / "mine.jsonl"
+    rows = [{"image": f"{number}.png", "question": "What is it?", "answers": ["cat"]} for number in range(4)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    items = open_items(str(path))
+    assert [items.example(i).item for i in range(items.count)] == [f"{path}, line 2", f"{path}, line 4"]
+    assert capsys.readouterr().err == (
+        f"{path}: 2 of 4 rows are for test; `--split all` takes every row, those that training reads among them\n"
+    )
+    trained = {one.item for one in load_examples(str(path), "train", 9)}
+    assert not trained & {items.example(i).item for i in range(items.count)}
+    assert [open_items(str(path), split).count for split in ("train", "dev", "all")] == [1, 1, 4]
+
+
+def test_a_users_file_without_a_test_part_is_refused_with_the_way_around_it(mine):
+    with pytest.raises(ValueError, match=r"about 1 different images; .* at least three images; --split all takes"):
+        open_items(str(mine), "test")
+
+
+@pytest.mark.parametrize(
+    "words", [["choice", "choice"], ["scenes", "choice"], ["choice", "scenes"], ["mine.jsonl", "./mine.jsonl"]]
+)
+def test_a_benchmark_that_is_named_twice_is_refused(words):
+    with pytest.raises(ValueError, match="is named twice; its items would count twice"):
+        named(words)
+
+
+def test_scenes_are_the_composed_benchmarks():
+    assert named(["pope", "scenes"]) == ["pope", *benchmarks.composed()]

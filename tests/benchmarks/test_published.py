@@ -56,7 +56,7 @@ def test_the_question_of_textvqa_loses_its_capitals_but_the_first():
     assert benchmarks.load("textvqa").ask(row).text == f"What does the nhs sign say?{SHORT}"
 
 
-def test_the_target_of_textvqa_is_what_most_people_said():
+def test_the_target_of_textvqa_is_what_most_people_answered():
     row = {
         **benchmarks.load("textvqa").example_rows()[0],
         "answers": ["a", "b", "c", "b", "c", "b", "d", "e", "f", "g"],
@@ -135,7 +135,7 @@ TEXT, FORMULA = "Regular Text Recognition/IIIT5K", "Handwritten Mathematical Exp
         (FORMULA, "\\frac{X}\n{2}", ["\\frac{X}{2}"], 1.0),
     ],
 )
-def test_ocrbench_looks_for_the_answer_in_the_text_by_the_rule_of_its_kind(group, text, answers, score):
+def test_ocrbench_finds_the_answer_in_the_text_by_the_rule_of_its_kind(group, text, answers, score):
     assert benchmarks.load("ocrbench").score(text, answers, group) == score
 
 
@@ -174,7 +174,7 @@ def test_the_metrics_of_pope_are_those_of_the_vector():
     assert (found["precision"], found["recall"], found["F1"]) == (50, 50, 50)
 
 
-def test_the_share_of_yes_in_pope_is_of_what_was_said():
+def test_the_share_of_yes_in_pope_is_that_of_the_predictions():
     rows = pope("pope", [("yes", "yes"), ("no", "yes"), ("no", "yes"), ("yes", "no"), ("yes", "maybe")])
     assert benchmarks.load("pope").metrics(rows)["yes"] == pytest.approx(60)
 

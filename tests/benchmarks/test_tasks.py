@@ -140,7 +140,7 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("pope:loose", "'pope' has no variant 'loose', only words"),
         ("gqa:hard", "'gqa' has no variant 'hard', it has none"),
@@ -148,8 +148,8 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones():
         ("pope:", "unknown benchmark 'pope:'"),
     ],
 )
-def test_an_unknown_variant_is_refused_with_the_known_ones(name, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_unknown_variant_is_refused_with_the_known_ones(name, message):
+    with pytest.raises(ValueError, match=message):
         benchmarks.load(name)
 
 

@@ -1,9 +1,12 @@
 """`grip-vlm answer`: a text and what it cost, and one line for whatever is wrong."""
 
 import json
+import os
+import shutil
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from grip_vlm import benchmarks
 from grip_vlm.cli import main
@@ -38,6 +41,29 @@ def test_a_broken_image_is_named(mistake, ask, tmp_path):
 
 def test_a_folder_is_not_an_image(mistake, ask, tmp_path):
     assert "is not an image that can be read" in mistake(ask(image=str(tmp_path)))
+
+
+def test_a_pipe_is_not_waited_for(mistake, ask, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    refusal = "pipe.png' is not an image that can be read: it is not a file"
+    assert refusal in mistake(ask(image=str(tmp_path / "pipe.png")))
+
+
+def test_bytes_that_are_not_text_are_no_question(mistake, ask):
+    """What a shell passes for $'caf\\xe9?'."""
+    assert r"the question 'caf\udce9?' is not text" in mistake(ask(question="caf\udce9?"))
+
+
+def test_a_question_longer_than_the_context_is_refused(mistake, ask):
+    assert "shorten the question" in mistake(ask(question="What? " * 3000))
+
+
+def test_a_vlm_without_some_weights_is_refused_in_one_line(mistake, ask, vlm_dir, tmp_path):
+    folder = shutil.copytree(vlm_dir, tmp_path / "vlm")
+    weights = load_file(folder / "model.safetensors")
+    some = {name: weight for name, weight in weights.items() if ".layers.1." not in name}
+    save_file(some, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "its files lack model.language_model.layers.1." in mistake(ask(vlm=str(folder)))
 
 
 def test_an_unknown_pruner_is_refused_with_the_known_ones(mistake, ask):

@@ -1,4 +1,4 @@
-"""Rivals that look at the vision tower's attention: each on a case worked by hand, all on the families they know."""
+"""Methods by the vision tower's attention: each on a case worked by hand, all on the families they support."""
 
 import itertools
 
@@ -100,15 +100,15 @@ def test_attention_between_patches_equals_the_towers_own_map(name, families):
 @torch.no_grad()
 def test_keys_and_attention_without_heads_are_those_of_the_towers_projections(families):
     vlm, encoded = seen(families["llava"])
-    vision, said = vlm.model.base_model.vision_tower, {}
+    vision, states = vlm.model.base_model.vision_tower, {}
     for name in ("q_proj", "k_proj"):
         projection = getattr(vision.encoder.layers[vlm.model.config.vision_feature_layer].self_attn, name)
-        handle = projection.register_forward_hook(lambda _, __, out, name=name: said.update({name: out}))
+        handle = projection.register_forward_hook(lambda _, __, out, name=name: states.update({name: out}))
         vision(encoded.pixels.flatten(0, -4))
         handle.remove()
     tower = read_tower(vlm, encoded, "this test")
-    torch.testing.assert_close(tower.keys().flatten(2), said["k_proj"][:, 1:])
-    logits = (said["q_proj"][:, :1] * said["k_proj"]).sum(-1) / said["k_proj"].shape[-1] ** 0.5  # (T, 1 + n)
+    torch.testing.assert_close(tower.keys().flatten(2), states["k_proj"][:, 1:])
+    logits = (states["q_proj"][:, :1] * states["k_proj"]).sum(-1) / states["k_proj"].shape[-1] ** 0.5  # (T, 1 + n)
     torch.testing.assert_close(tower.cls_attention(heads=1), logits.softmax(-1)[:, 1:])
 
 
@@ -266,12 +266,12 @@ def test_ptp_takes_the_best_of_every_region_by_attention_and_question():
 def test_a_lone_image_is_one_region_of_ptp():
     """So that the best by attention and question are taken wherever they stand."""
     vlm, encoded = seen(tiny.load("llava"))
-    tower, told = read_tower(vlm, encoded, "ptp"), question_attention(vlm, encoded, "ptp")
+    tower, asked = read_tower(vlm, encoded, "ptp"), question_attention(vlm, encoded, "ptp")
     action = pruners.load("ptp").select(vlm, encoded, torch.tensor([3, 3]))
     alone = [row for row, patches in enumerate(tower.patches) if len(patches) == tower.features.shape[1]]
     assert alone
     for row in alone:
-        fused = ptp.rescaled(tower.split(tower.salience())[row]) + ptp.rescaled(told[row, tower.tokens[row]])
+        fused = ptp.rescaled(tower.split(tower.salience())[row]) + ptp.rescaled(asked[row, tower.tokens[row]])
         assert action.indices(row) == sorted(fused.topk(3).indices.tolist())
 
 
@@ -347,7 +347,7 @@ def test_newline_tokens_are_kept_only_when_all_patches_are(families):
 
 
 @torch.no_grad()
-def test_ptp_for_one_image_does_not_look_at_placeholders_of_another():
+def test_ptp_for_one_image_does_not_attend_to_placeholders_of_another():
     family = tiny.load("llava")
     vlm, encoded = seen(family)
     part = split(encoded, units_of(encoded.state, per_image=True))

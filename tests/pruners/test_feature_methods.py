@@ -1,4 +1,4 @@
-"""Rivals that look at features alone do what their formulas say, by hand and by enumeration, for every VLM family."""
+"""Methods by features alone do what their formulas say, by hand and by enumeration, for every VLM family."""
 
 from functools import cache
 from itertools import combinations
@@ -93,7 +93,7 @@ def test_relevance_is_the_mean_cosine_with_the_words_of_the_question():
 
 @pytest.mark.parametrize("name", ["cdpruner", "pumer"])
 def test_a_method_that_needs_a_question_refuses_a_prompt_without(name):
-    with pytest.raises(ValueError, match="needs text after the last image, and this prompt has none"):
+    with pytest.raises(ValueError, match="needs text, and this prompt has none"):
         select(name, torch.eye(3), torch.zeros(0, 3), 2)
 
 
@@ -262,7 +262,7 @@ def test_dart_refuses_a_language_model_that_it_cannot_read():
     ],
 )
 def test_tome_by_hand(k, at, features):
-    """Tokens 0 and 2 look among 1 and 3 for their like; 0 finds the closer one and merges first."""
+    """Tokens 0 and 2 are matched with 1 and 3; 0 is closer to its match and merges first."""
     visual = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.1, 1.0], [0.0, 3.0]])
     action = select("tome", visual, torch.zeros(0, 2), k)
     assert action.indices() == at
@@ -313,7 +313,7 @@ def test_svd_prune_by_hand():
     torch.testing.assert_close(leverage(visual), torch.tensor([0.18, 0.5, 0.0, 0.32]))
 
 
-def test_svd_prune_looks_at_what_differs_from_the_mean():
+def test_svd_prune_takes_off_the_mean():
     visual = torch.tensor([[0.0, 1.0], [4.0, 0.0], [-4.0, 0.0], [0.0, -1.0]])
     for common in (0.0, 100.0):
         assert select("svd_prune", visual + common, torch.zeros(0, 2), 2).indices() == [1, 2]
@@ -325,6 +325,6 @@ def test_svd_prune_drops_directions_beyond_the_energy():
     torch.testing.assert_close(leverage(visual), torch.tensor([0.36, 0.0, 0.64, 0.0]))
 
 
-def test_svd_prune_looks_at_half_as_many_directions_as_tokens():
+def test_svd_prune_uses_half_as_many_directions_as_tokens():
     visual = torch.diag(torch.tensor([3.7, 4.0, 3.8, 3.9]))
     torch.testing.assert_close(leverage(visual), torch.tensor([0.0, 0.5, 0.0, 0.5]))

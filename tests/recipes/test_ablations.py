@@ -12,36 +12,41 @@ from compare import PLAN, SHAPE, Compare, Field
 from grip_vlm import checkpoint
 from grip_vlm.evaluation.rows import Row
 from grip_vlm.training.bank import build_bank
-from grip_vlm.training.grpo import GRPOConfig
-from grip_vlm.training.warmup import WarmupConfig
+from grip_vlm.training.dev import DevSet
 
 LINES = ABLATIONS | STAGES
 
 
 def quick(plan):
-    return {name: (start, {**settings, "steps": 1, "batch": 2}) for name, (start, settings) in plan.items()}
+    """The same trainings, in one step."""
+    return {
+        name: replace(training, settings={**training.settings, "steps": 1, "batch": 2})
+        for name, training in plan.items()
+    }
 
 
 @pytest.fixture
 def ours(vlm, examples, tmp_path):
     """One step instead of hundreds, on a random VLM."""
     bank = build_bank(vlm, examples[:4])
-    base = Field(Compare(runs=tmp_path / "compare"), vlm, lambda data, label_free: (bank, bank), quick(PLAN))
+    banks = bank, DevSet(bank)
+    base = Field(Compare(runs=tmp_path / "compare"), vlm, lambda data, label_free: banks, quick(PLAN))
     return Ablated(Compare(runs=tmp_path / "ablations"), vlm, base.banks, quick(LINES), base=base)
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_every_line_has_a_start_and_settings_that_its_training_takes(name):
-    start, settings = LINES[name]
-    assert start in {"", "fresh", *PLAN, *LINES}
-    told = {key: value for key, value in settings.items() if key not in SHAPE}
-    assert (GRPOConfig if start else WarmupConfig)(out=Path("nowhere"), **told)
+    training = LINES[name]
+    assert training.start in {"", *PLAN, *LINES}
+    settings = {key: value for key, value in training.settings.items() if key not in SHAPE}
+    assert training.config(out=Path("nowhere"), **settings)
+    assert set(training.settings) & set(SHAPE) == set() or not training.start
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_transfer_trains_both_stages_on_the_other_five(task):
     for name in (f"all but {task}", f"all but {task} stage1"):
-        assert sorted([task, *LINES[name][1]["data"].split(",")]) == TASKS
+        assert sorted([task, *LINES[name].settings["data"].split(",")]) == TASKS
 
 
 def test_a_blind_scorer_is_blind_in_both_stages(ours, vlm):
@@ -63,19 +68,23 @@ def test_what_compare_trains_stays_in_its_folder(ours, tmp_path):
     assert not (tmp_path / "ablations" / "stage1-0").exists()
 
 
-def test_transfer_asks_each_task_of_the_scorer_that_has_not_seen_it_and_is_one_training_per_seed(monkeypatch):
-    asked = []
+def test_transfer_tests_each_task_with_the_scorer_that_has_not_seen_it_and_is_one_training_per_seed(tmp_path):
+    tested = []
     blank = dict.fromkeys(("vlm", "item", "budget", "prediction", "target", "commit", "torch", "transformers"), "")
     row = Row(**blank, pruner="", checkpoint="", benchmark="", tokens=1, kept=1, score=1, seconds=1, seed=0, device="")
 
     class Recorder:
-        def test(self, methods, seed, budgets, names):
-            asked.append((methods["transfer"], names, seed))
-            return [replace(row, checkpoint=f"{methods}@{seed}", benchmark=names[0])]
+        def scorer(self, name, seed):
+            folder = tmp_path / f"{name}-{seed}"
+            folder.symlink_to(checkpoint.locate("tiny-llava"))
+            return folder
 
-    monkeypatch.setattr(ablations, "grip", lambda ours, name, seed: name)
+        def test(self, methods, seed, budgets, names):
+            tested.append((methods["transfer"].checkpoint.rpartition("@")[0], names, seed))
+            return [replace(row, checkpoint=methods["transfer"].checkpoint, benchmark=names[0])]
+
     rows = ablations.transfer(Recorder(), (0, 1))
-    assert asked == [(f"all but {task}", [task], seed) for task in TASKS for seed in (0, 1)]
+    assert tested == [(str(tmp_path / f"all but {task}-{seed}"), [task], seed) for task in TASKS for seed in (0, 1)]
     runs = {(row.checkpoint, row.benchmark) for row in rows}
     assert runs == {(f"transfer@{seed}", task) for task in TASKS for seed in (0, 1)}
 

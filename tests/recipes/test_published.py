@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from grip_vlm import benchmarks, cli, commands, pruners
+from grip_vlm import benchmarks, cli, pruners
 from grip_vlm.budget import Budget
+from grip_vlm.evaluation.evaluate import parse_shard
 from grip_vlm.pruners.inside import Inside
 from grip_vlm.pruners.scored import Scored
 from grip_vlm.vlms.early import SUPPORTED
@@ -38,7 +39,7 @@ every_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 
 def run(call, folder):
-    """The script in a folder where grip-vlm and lmms-eval only write down what they are told."""
+    """The script in a folder where grip-vlm and lmms-eval only write down their arguments."""
     for name in ("grip-vlm", "lmms-eval"):
         (folder / name).write_text(STAND_IN)
         (folder / name).chmod(0o755)
@@ -46,12 +47,12 @@ def run(call, folder):
     return subprocess.run(["bash", FOLDER / call[0], *call[1:]], cwd=folder, env=path, capture_output=True, text=True)
 
 
-def told(call, folder):
+def commands(call, folder):
     """(program, its arguments) of every command of a script."""
     done = run(call, folder)
     assert done.returncode == 0, done.stderr
-    said = (folder / "calls").read_text().split("\n\n")[:-1]
-    return [(lines[0], lines[1:]) for lines in (one.splitlines() for one in said)]
+    calls = (folder / "calls").read_text().split("\n\n")[:-1]
+    return [(lines[0], lines[1:]) for lines in map(str.splitlines, calls)]
 
 
 def usable(name, budgets, vlm):
@@ -69,16 +70,16 @@ def usable(name, budgets, vlm):
 @every_call
 def test_every_command_of_the_scripts_would_start(call, tmp_path):
     arguments = model_arguments()
-    for program, words in told(call, tmp_path):
+    for program, words in commands(call, tmp_path):
         if program == "lmms-eval":
             given = dict(pair.split("=", 1) for pair in words[words.index("--model_args") + 1].split(","))
             assert set(given) <= arguments
             name = given["pruner"] + (f"={given['scorer']}" if "scorer" in given else "")
             assert not issubclass(usable(name, [given["budget"]], given["pretrained"]), Inside)
             continue
-        command = cli._parse(words)
-        if isinstance(command, commands.Evaluate):
-            assert commands._shard(command.shard) == tuple(map(int, call[1:]))
+        command = cli.parse(words[0], words[1:])
+        if words[0] == "evaluate":
+            assert parse_shard(command.shard) == tuple(map(int, call[1:]))
             for name in command.benchmarks.split(","):
                 benchmarks.load(name)
             for name in command.pruners.split(","):
@@ -87,23 +88,23 @@ def test_every_command_of_the_scripts_would_start(call, tmp_path):
 
 def model_arguments():
     """What `--model_args` may have; lmms-eval itself is not installed here."""
-    tree = ast.parse((ROOT / "src/grip_vlm/integrations/lmms_eval.py").read_text())
+    tree = ast.parse((ROOT / "src/grip_vlm/serving/lmms_eval.py").read_text())
     model = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "GripVLM")
     init = next(node for node in model.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     return {argument.arg for argument in init.args.kwonlyargs}
 
 
 def test_parts_write_to_files_of_their_own_that_the_report_reads(tmp_path):
-    for program, words in told(("llava-1.5-7b.sh", "2", "8"), tmp_path):
+    for program, words in commands(("llava-1.5-7b.sh", "2", "8"), tmp_path):
         assert program == "grip-vlm"
-        assert cli._parse(words).out == Path("runs/published/llava-1.5-7b/rows-2.jsonl")
+        assert cli.parse(words[0], words[1:]).out == Path("runs/published/llava-1.5-7b/rows-2.jsonl")
     (tmp_path / "calls").unlink()
     for part in (1, 2):
         rows = tmp_path / f"runs/published/llava-1.5-7b/rows-{part}.jsonl"
         rows.parent.mkdir(parents=True, exist_ok=True)
         rows.touch()
-    [(_, words)] = told(("report.sh", "llava-1.5-7b"), tmp_path)
-    assert [path.name for path in cli._parse(words).rows] == ["rows-1.jsonl", "rows-2.jsonl"]
+    [(_, words)] = commands(("report.sh", "llava-1.5-7b"), tmp_path)
+    assert [path.name for path in cli.parse(words[0], words[1:]).rows] == ["rows-1.jsonl", "rows-2.jsonl"]
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.glob("*.sh")))
@@ -122,9 +123,9 @@ def test_the_commands_of_the_page_are_those_of_the_scripts():
             assert (ROOT / words[1]).is_file()
             assert words[1].rpartition("/")[2] in {call[0] for call in CALLS}
         else:
-            command = cli._parse(words[1:])
-            assert isinstance(command, commands.Flops)
-            assert not [name for name in command.pruners.split(",") if isinstance(pruners.load(name), Inside)]
+            assert words[:2] == ["grip-vlm", "flops"]
+            for name in cli.parse("flops", words[2:]).pruners.split(","):
+                assert pruners.load(name)
 
 
 def test_the_estimate_on_the_page_is_what_its_script_prints():

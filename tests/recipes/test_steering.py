@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toolkit.families import load
 
-import steering
 import steering_report
-from grip_vlm import benchmarks, policy, pruners
+from grip_vlm import benchmarks, policy, pruners, vlms
 from grip_vlm.benchmarks.scenes import Item
 from grip_vlm.budget import Budget
 from grip_vlm.scorer import Scorer, ScorerConfig
@@ -74,13 +74,17 @@ def test_the_same_vlm_as_second_says_the_same(records):
     assert [r.said for r in records] == [r.second_said for r in records]
 
 
-def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm, monkeypatch):
+def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm):
     """Three answers of one subset: the item itself, the next image at its positions, the next image at its own."""
     seen = []
-    real = vlm.pruned
-    monkeypatch.setattr(vlm, "pruned", lambda prompt, a, **rest: seen.append((prompt, a)) or real(prompt, a, **rest))
-    random = pruners.load("random")
-    measure(vlm, None, [(0, "random", random)], [Budget.parse("0.05")], "reading", range(2), "dev")
+
+    class Watched(type(vlm)):
+        def pruned(self, prompt, action, *given, **named):
+            seen.append((prompt, action))
+            return super().pruned(prompt, action, *given, **named)
+
+    random, watched = pruners.load("random"), Watched(vlm.model, vlm.processor, vlm.name)
+    measure(watched, None, [(0, "random", random)], [Budget.parse("0.05")], "reading", range(2), "dev")
     scenes = [benchmarks.composed_item("reading", "dev", i) for i in range(3)]
     images, texts = [scene.image for scene, _ in scenes], [question.text for _, question in scenes[:2]]
     here, there = (vlm.encode(vlm.inputs(images[i : i + 2], texts)) for i in (0, 1))
@@ -94,9 +98,10 @@ def test_positions_are_kept_and_features_are_those_of_the_next_image(vlm, monkey
     assert torch.equal(c.mask, random.select(vlm, there, k).mask)
 
 
-def test_a_grid_other_than_the_scenes_is_refused(vlm, monkeypatch):
-    monkeypatch.setattr(steering, "GRID", 12)
-    with pytest.raises(ValueError, match="196 visual tokens to a scene of 12 x 12 patches"):
+def test_a_vlm_of_another_grid_than_the_scenes_is_refused():
+    family = load("llava")
+    vlm = vlms.wrap(family.model, family.processor)
+    with pytest.raises(ValueError, match=r" \d+ visual tokens to a scene of 14 x 14 patches"):
         measure(vlm, None, [], [], "reading", range(1))
 
 
@@ -128,7 +133,7 @@ def test_answers_are_split_by_how_much_of_the_evidence_is_kept():
     assert (row["evidence kept"], row["blind unseen"]) == (50.0, 0.0)
 
 
-def test_positions_that_answer_by_themselves_are_told_from_those_that_do_not():
+def test_positions_that_answer_by_themselves_are_told_apart_from_those_that_do_not():
     wrong = [{"right": 0.0}] * 20
     (steers,) = moved(grouped(field([{}] * 20, wrong, [{"moved": 1.0}] * 20)))
     (selects,) = moved(grouped(field([{}] * 20, wrong, [{"moved": float(i < 2)} for i in range(20)])))
@@ -161,23 +166,23 @@ def test_the_report_says_when_there_was_no_second_vlm_and_names_every_part():
 def test_the_probe_reads_the_scorers_own_scores_and_mask(vlm, examples):
     encoded = vlm.encode(vlm.inputs([e.image for e in examples[:3]], [e.question for e in examples[:3]]))
     scorer, k = Scorer(ScorerConfig(dim=vlm.dim, width=16)).eval(), torch.tensor([4, 9, 20])
-    said = outputs(scorer, encoded.state, k)
+    found = outputs(scorer, encoded.state, k)
     scores = policy.discounted(scorer(encoded.state, k))
-    assert [tuple(said[kind].shape) for kind in ("hidden", "scores", "mask")] == [(3, 32), (3, 392), (3, 196)]
-    assert torch.equal(said["mask"].bool(), policy.choose(scorer, encoded.state, k))
+    assert [tuple(found[kind].shape) for kind in ("hidden", "scores", "mask")] == [(3, 32), (3, 392), (3, 196)]
+    assert torch.equal(found["mask"].bool(), policy.choose(scorer, encoded.state, k))
     for row in range(3):
-        kept = encoded.state.visual[row][said["mask"][row].bool()]
-        torch.testing.assert_close(said["kept"][row], kept.mean(0))
-    torch.testing.assert_close(said["scores"][:, :196], scores - scores.mean(1, keepdim=True))
+        kept = encoded.state.visual[row][found["mask"][row].bool()]
+        torch.testing.assert_close(found["kept"][row], kept.mean(0))
+    torch.testing.assert_close(found["scores"][:, :196], scores - scores.mean(1, keepdim=True))
     assert not scorer.head._forward_pre_hooks
 
 
 def test_a_probe_finds_what_is_there_and_nothing_in_noise():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 8)).astype(np.float32)
-    told = ["yes" if row[0] > 0 else "no" for row in noise]
-    assert accuracy(noise[:200], told[:200], noise[200:], told[200:]) > 0.9
-    assert accuracy(noise[:200, 1:], told[:200], noise[200:, 1:], told[200:]) < 0.65
+    labels = ["yes" if row[0] > 0 else "no" for row in noise]
+    assert accuracy(noise[:200], labels[:200], noise[200:], labels[200:]) > 0.9
+    assert accuracy(noise[:200, 1:], labels[:200], noise[200:, 1:], labels[200:]) < 0.65
 
 
 def test_the_majority_is_that_of_the_training_answers():

@@ -32,10 +32,10 @@ def test_a_packed_question_gets_the_logits_it_gets_alone_through_the_processor(v
 
 def test_targets_are_the_next_tokens_of_answers_only(vlm):
     packed = Packer(vlm.processor.tokenizer, 32, prefix=198).pack_questions([[Question("Why?", "42")]])
-    told = packed.target[0] != IGNORE
+    is_target = packed.target[0] != IGNORE
     answer = vlm.processor.tokenizer("42</s>", add_special_tokens=False).input_ids
-    assert packed.target[0][told].tolist() == answer
-    assert torch.equal(packed.target[0][told], packed.ids[0][1:][told[:-1]])
+    assert packed.target[0][is_target].tolist() == answer
+    assert torch.equal(packed.target[0][is_target], packed.ids[0][1:][is_target[:-1]])
 
 
 def test_packing_is_a_function_of_its_seed(vlm):

@@ -51,21 +51,23 @@ def folder(measured, tmp_path_factory):
 
 
 def test_the_verdict_says_who_is_beaten_by_how_much_and_where_nothing_was_found(measured):
-    said = verdict.differences_by_budget(measured, comparisons(measured, "grip"), "grip")
-    at_ten = next(block for block in said.split("\n\n") if block.startswith("**At 10 %**"))
+    text = verdict.differences_by_budget(measured, comparisons(measured, "grip"), "grip")
+    at_ten = next(block for block in text.split("\n\n") if block.startswith("**At 10 %**"))
     assert re.search(r"It beats random by 3\d\.\d to 4\d\.\d points\.", at_ten)
     assert re.search(r"No significant difference to near_it \(-\d\.\d to \+\d\.\d\)\.", at_ten)
 
 
 def test_the_verdict_says_who_is_lost_to(measured):
-    said = verdict.differences_by_budget(measured, comparisons(measured, "random"), "random")
-    assert re.search(r"At 2 %\*\*.* It loses to grip by \d\d\.\d to \d\d\.\d and near_it by", said)
+    text = verdict.differences_by_budget(measured, comparisons(measured, "random"), "random")
+    assert re.search(r"At 2 %\*\*.* It loses to grip by \d\d\.\d to \d\d\.\d and near_it by", text)
 
 
 def test_the_verdict_says_who_is_on_the_frontier(measured):
-    said = verdict.on_frontier(measured, TOKENS, "grip")
-    assert said == "Frontier over visual tokens kept: grip is on it at 2 % and 10 %.\n"
-    assert "random is not on it; grip at 2 % and 10 %." in verdict.on_frontier(measured, TOKENS, "random")
+    text = verdict.on_frontier(measured, TOKENS, "grip")
+    assert text == "Frontier over visual tokens kept: grip is on it at 2 % and 10 %; near_it at 2 %.\n"
+    assert "random is not on it; grip at 2 % and 10 %; near_it at 2 %." in verdict.on_frontier(
+        measured, TOKENS, "random"
+    )
 
 
 def test_pruners_whose_flops_were_not_counted_are_named(measured):
@@ -78,8 +80,8 @@ def test_equal_accuracy_costs_what_lies_between_the_points(measured):
     assert found["full"].cost_ratio[0.95].value == pytest.approx(100 / ours)
     assert found["random"].cost_ratio[0.95].value == float("inf")
     assert wanted > 0.8
-    said = verdict.at_equal_accuracy(list(found.values()), TOKENS, "grip")
-    assert "Never reached by random." in said
+    text = verdict.at_equal_accuracy(list(found.values()), TOKENS, "grip")
+    assert "Never reached by random." in text
 
 
 def test_a_rival_at_the_same_accuracies_has_no_bjontegaard_difference():
@@ -154,9 +156,9 @@ def test_the_page_loads_nothing_and_holds_every_point(measured):
     assert set(re.findall(r"https?://[^\s\"')]+", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<(link|img|script)[^>]*\b(src|href)=|@import|fetch\(", text)
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
-    told = {(point["pruner"], point["budget"]): point["accuracy"] for point in data["points"]}
-    assert told["grip", "2 %"] == 70.0
-    assert len(told) == len(measured.points)
+    accuracies = {(point["pruner"], point["budget"]): point["accuracy"] for point in data["points"]}
+    assert accuracies["grip", "2 %"] == 70.0
+    assert len(accuracies) == len(measured.points)
 
 
 def test_a_name_cannot_end_the_pages_script():

@@ -44,7 +44,7 @@ def prune(vlm, name="random", budget=0.3, **options):
     return partial(pruners.load(name).prune, vlm, budget=budget, **options)
 
 
-def told(replies):
+def contents(replies):
     return [(one.text, one.visual_tokens, one.kept, one.input_tokens, one.output_tokens) for one in replies]
 
 
@@ -52,7 +52,7 @@ def test_a_batch_with_and_without_images_is_answered_as_each_by_itself(loaded):
     family, vlm = loaded
     together = reply(vlm, mixed(family), prune(vlm), FIVE)
     alone = [reply(vlm, [one], prune(vlm), FIVE)[0] for one in mixed(family)]
-    assert told(together) == told(alone)
+    assert contents(together) == contents(alone)
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -106,13 +106,13 @@ def test_an_answer_is_counted_without_the_token_that_ends_it(loaded):
     family, vlm = loaded
     [free] = reply(vlm, mixed(family)[:1], prune(vlm), FIVE)
     config = family.model.generation_config
-    said = family.processor.tokenizer(free.text, add_special_tokens=False).input_ids
-    config.eos_token_id = said[2]
+    tokens = family.processor.tokenizer(free.text, add_special_tokens=False).input_ids
+    config.eos_token_id = tokens[2]
     try:
         [ended] = reply(vlm, mixed(family)[:1], prune(vlm), FIVE)
     finally:
         config.eos_token_id = None
-    assert ended.output_tokens == said.index(said[2])
+    assert ended.output_tokens == tokens.index(tokens[2])
 
 
 def test_a_temperature_draws_and_a_seed_repeats_it():

@@ -100,9 +100,9 @@ def test_an_image_in_grey_is_read_in_colour():
     lm = model()
     lm.task_dict = {"task": {"test": [None]}}
     grey = Image.new("L", (64, 64), 128)
-    [said] = lm.generate_until([request(0, asked("what ?", grey), max_new_tokens=2)])
+    [answer] = lm.generate_until([request(0, asked("what ?", grey), max_new_tokens=2)])
     [same] = lm.generate_until([request(0, asked("what ?", grey.convert("RGB")), max_new_tokens=2)])
-    assert said == same
+    assert answer == same
 
 
 def test_audio_is_refused():
@@ -114,7 +114,7 @@ def test_audio_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"keep": 3}, "no model argument keep; there are pretrained, pruner, budget"),
         ({"budget": 1.5}, "cannot keep more than all"),
@@ -129,8 +129,8 @@ def test_audio_is_refused():
         ({"dtype": "int5"}, "dtype must be one of auto, float32"),
     ],
 )
-def test_wrong_arguments_get_one_line(wrong, said):
-    with pytest.raises(ValueError, match=said) as error:
+def test_wrong_arguments_get_one_line(wrong, message):
+    with pytest.raises(ValueError, match=message) as error:
         model(**wrong)
     assert "\n" not in str(error.value)
 

@@ -24,6 +24,15 @@ def test_settings_that_cannot_train_are_refused(wrong, message):
         RunConfig(out=Path("nowhere"), **wrong)
 
 
+@pytest.mark.parametrize(
+    ("config", "wrong"), [(RunConfig, "precision"), (WarmupConfig, "precision"), (GRPOConfig, "reward")]
+)
+def test_a_word_that_a_setting_does_not_know_is_refused_with_those_it_knows(config, wrong):
+    words = {"precision": "'no', 'bf16'", "reward": "'dense', 'exact'"}[wrong]
+    with pytest.raises(ValueError, match=f"{wrong} must be one of {words}, not 'Exact'"):
+        config(out=Path("nowhere"), **{wrong: "Exact"})
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_of_imitation_that_is_none_is_refused(share):
     with pytest.raises(ValueError, match=rf"attention_share must be in \[0, 1\], got {share}"):

@@ -29,7 +29,7 @@ from grip_vlm.training.rewards import teacher_forced
 VIDEO = [name for name in NAMES if load(name).video]
 # Where a removed token is by design not a masked one: docs/exactness.md.
 RECURRENT = {"qwen3_5_hybrid"}
-SAID = ("what is in the image ?", "is there a cat ?", "how many ?"), ("red circle", "yes", "one two three")
+ASKED = ("what is in the image ?", "is there a cat ?", "how many ?"), ("red circle", "yes", "one two three")
 
 
 @pytest.fixture(params=NAMES)
@@ -305,7 +305,7 @@ def test_inputs_that_beams_have_expanded_are_refused_the_second_time():
         ({"budget": 3, "min_tokens": 0}, "min_tokens must be at least 1"),
     ],
 )
-def test_an_impossible_budget_is_told(how, says):
+def test_an_impossible_budget_is_refused_with_the_reason(how, says):
     family = load("llava")
     with pytest.raises(ValueError, match=says):
         RANDOM.prune(family.model, batch_of(family)[0], **how)
@@ -372,19 +372,19 @@ def test_gates_open_are_the_whole_model_and_shut_are_removed_tokens(family):
 @pytest.fixture
 def bank(family):
     vlm = vlms.wrap(family.model, family.processor)
-    said = zip(family.images(3), *SAID, strict=True)
-    asked = [Example(str(i), image, q, (a,), "exact") for i, (image, q, a) in enumerate(said)]
+    asked_and_answered = zip(family.images(3), *ASKED, strict=True)
+    asked = [Example(str(i), image, q, (a,), "exact") for i, (image, q, a) in enumerate(asked_and_answered)]
     return build_bank(vlm, asked)
 
 
 def test_an_answer_behind_the_prompt_is_counted_and_is_not_part_of_the_question(family, bank):
     tokenizer = family.processor.tokenizer
-    for entry, answer in zip(bank.entries, SAID[1], strict=True):
-        told = entry.sample.input_ids[-entry.answer_length :]
-        assert tokenizer.decode(told, skip_special_tokens=True).split() == answer.split()
-        assert told[-1] == tokenizer.eos_token_id
+    for entry, answer in zip(bank.entries, ASKED[1], strict=True):
+        target = entry.sample.input_ids[-entry.answer_length :]
+        assert tokenizer.decode(target, skip_special_tokens=True).split() == answer.split()
+        assert target[-1] == tokenizer.eos_token_id
     question = bank.batch([0]).encoded.state.question_mask.sum()
-    plain = bank.vlm.encode(bank.vlm.inputs(family.images(1), SAID[0][:1])).state.question_mask.sum()
+    plain = bank.vlm.encode(bank.vlm.inputs(family.images(1), ASKED[0][:1])).state.question_mask.sum()
     assert question == plain
 
 
@@ -395,7 +395,7 @@ def test_the_reward_of_a_group_equals_single_runs_of_the_processor(family, bank)
     together = teacher_forced(bank.vlm, batch, mask).log_likelihood
     half = [entry.sample.visual.dtype for entry in bank.entries]
     assert half == [torch.float16] * 3
-    for i, (image, question, answer) in enumerate(zip(family.images(3), *SAID, strict=True)):
+    for i, (image, question, answer) in enumerate(zip(family.images(3), *ASKED, strict=True)):
         inputs = bank.vlm.inputs([image], [question], [answer])
         length = int(inputs.pop("answer_length")[0])
         logits = family.model(**inputs).logits[0, -length - 1 : -1].log_softmax(-1)

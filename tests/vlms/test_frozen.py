@@ -190,11 +190,11 @@ TURNS = {
 def test_an_answer_is_written_as_the_template_writes_the_models_turn(
     vlm, examples, monkeypatch, opening, space, end, expected
 ):
-    said = "{{ '" + repr(space)[1:-1] + "' + m['content'][0]['text'] + '" + repr(end)[1:-1] + "' }}"
+    answer_turn = "{{ '" + repr(space)[1:-1] + "' + m['content'][0]['text'] + '" + repr(end)[1:-1] + "' }}"
     user = "<s>USER:<image>{{ m['content'][-1]['text'] }}"
     prompt = "{{ '" + repr(opening)[1:-1] + "' }}"
     template = (
-        f"{{% for m in messages %}}{{% if m['role'] == 'user' %}}{user}{{% else %}}{prompt}{said}{{% endif %}}"
+        f"{{% for m in messages %}}{{% if m['role'] == 'user' %}}{user}{{% else %}}{prompt}{answer_turn}{{% endif %}}"
         f"{{% endfor %}}{{% if add_generation_prompt %}}{prompt}{{% endif %}}"
     )
     monkeypatch.setattr(vlm.processor, "chat_template", template)

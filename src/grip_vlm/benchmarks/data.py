@@ -1,18 +1,19 @@
 """Training data: composed benchmarks, or a user's JSON lines with an image folder."""
 
-import json
+import codecs
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, overload
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from rich.console import Console
 
-from grip_vlm import benchmarks
+from grip_vlm import benchmarks, images, strict_json
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.exact import EXACT
+from grip_vlm.benchmarks.split import rows_of
 
 ROW_FORMAT = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
 
@@ -24,7 +25,7 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
         data: `scenes` for the composed benchmarks, comma-separated names of some of them, or a JSONL file. Benchmarks
             alternate. A row of a JSONL file has `image`, `question` and `answers`. The image is a path: absolute, or
             relative to the file or to its `images` folder.
-        split: train, dev or test. Every tenth row of a JSONL file is dev and test, the others are train.
+        split: train, dev or test. A row of a JSONL file falls into one of them by its image (`split.py`).
         labelled: whether rows of a JSONL file must have answers. If not, answers are not read.
 
     Raises:
@@ -40,9 +41,7 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
     path = Path(data)
     if not path.is_file():
         raise ValueError(f"no data {data!r}: neither `scenes`, nor some of {','.join(composed)}, nor a file")
-    rows = [row for i, row in enumerate(read_lines(path, labelled)) if (i % 10 == 9) == (split != "train")]
-    if not rows:
-        raise ValueError(f"{path} has no rows for {split}; it needs at least ten rows")
+    rows = rows_of(split, list(read_lines(path, labelled)), path)
     if len(rows) > count:
         Console(stderr=True).print(f"{path}: the first {count} of {len(rows)} rows for {split} are used")
     return _Examples(rows[:count])
@@ -89,15 +88,14 @@ def read_lines(path: Path, labelled: bool = True) -> Iterator[Line]:
     Raises:
         ValueError: a row is bad; the message names the file and the line.
     """
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                where = f"{path}, line {number}"
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise ValueError(f"{where}: not JSON ({error}); {ROW_FORMAT}") from error
-                yield _checked(row, path, where, labelled)
+    for number, line in enumerate(strict_json.lines(path), start=1):
+        if line.removeprefix(codecs.BOM_UTF8).strip():
+            where = f"{path}, line {number}"
+            try:
+                row = strict_json.parse(line)
+            except ValueError as error:
+                raise ValueError(f"{where}: not JSON ({error}); {ROW_FORMAT}") from error
+            yield _checked(row, path, where, labelled)
 
 
 def _checked(row: Any, path: Path, where: str, labelled: bool) -> Line:
@@ -117,7 +115,7 @@ def find_image(folder: Path, name: str, where: str) -> Path:
     """
     candidates = [folder / name, folder / "images" / name]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # False for names that no file can have, too
             return path
     raise ValueError(f"{where}: no image {name!r}; tried {' and '.join(map(str, candidates))}")
 
@@ -131,11 +129,4 @@ def open_image(path: Path, where: str = "", content: bytes | None = None) -> Ima
     Raises:
         ValueError: the file is missing or is not an image; the message begins with `where`.
     """
-    prefix = f"{where}: " if where else ""
-    try:
-        with Image.open(path if content is None else BytesIO(content)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError as error:
-        raise ValueError(f"{prefix}no image file {str(path)!r}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error
+    return images.open_image(path, where, content)

@@ -79,10 +79,10 @@ def open_dataset(name: str, benchmark: Published, root: Path | None) -> Benchmar
     indices = [i for i, row in enumerate(rows.select_columns(list(benchmark.columns))) if benchmark.in_variant(row)]
     folder = files[0].parent if files else Path(source)
     if not joined:
-        return BenchmarkDataset(_undecoded(rows), indices, source, folder)
+        return BenchmarkDataset(_undecoded(rows, source), indices, source, folder)
     images = _load(name, source, files, benchmark.image_config, benchmark.split)
     image_index = {image_id: i for i, image_id in enumerate(images["id"])}
-    return BenchmarkDataset(rows, indices, source, folder, _undecoded(images), image_index)
+    return BenchmarkDataset(rows, indices, source, folder, _undecoded(images, source), image_index)
 
 
 def _load(name: str, source: str, files: list[Path], config: str | None, split: str) -> Any:
@@ -106,11 +106,20 @@ def _load(name: str, source: str, files: list[Path], config: str | None, split: 
         ) from error
 
 
-def _undecoded(rows: Any) -> Any:
-    """The rows with images as paths or bytes. An unreadable image is then found, and named, when its row is read."""
+def _undecoded(rows: Any, source: str) -> Any:
+    """The rows with images as paths or bytes. An unreadable image is then found, and named, when its row is read.
+
+    Raises:
+        ValueError: the column holds something else.
+    """
     import datasets
 
-    return rows.cast_column("image", datasets.Image(decode=False))
+    try:
+        return rows.cast_column("image", datasets.Image(decode=False))
+    except (TypeError, NotImplementedError, ValueError) as error:  # pyarrow's errors are of these kinds
+        raise ValueError(
+            f"{source}: the column 'image' must hold image files or their paths, not {rows.features['image']} ({error})"
+        ) from error
 
 
 def _local_copy(root: Path, name: str) -> tuple[str, list[Path]]:

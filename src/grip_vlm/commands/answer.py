@@ -29,12 +29,13 @@ class Command(VLMOptions):
 
     def run(self) -> None:
         budget = Budget.parse(self.budget)
-        from grip_vlm import draw, pruners, vlms
-        from grip_vlm.benchmarks import data
+        from grip_vlm import draw, images, pruners, vlms
+        from grip_vlm.vlms.prompts import check_texts
 
         text = f"{self.pruner}={self.scorer}" if self.scorer else self.pruner
         pruner = pruners.parse(text, self.vlm, self.seed)[1]
-        image = data.open_image(self.image)
+        check_texts("question", [self.question])
+        image = images.open_image(self.image)
         vlm = vlms.load(self.vlm, dtype=self.dtype)
         answer = vlm.answer(image, self.question, pruner, budget)
         if self.json:

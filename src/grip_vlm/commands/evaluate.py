@@ -13,7 +13,7 @@ class Command(VLMOptions):
     """Answer benchmark items with every pruner at every budget; rows that are already there are not computed again."""
 
     out: Path
-    """JSON lines; rows are appended."""
+    """JSON lines; rows are appended. Rows of data, weights or scorers that have changed since are refused."""
     pruners: str = "full,grip,random,uniform,cls_attention,blind"
     """Comma-separated methods; `name=DIR` gives a trained method its scorer."""
     benchmarks: str = "scenes"
@@ -21,8 +21,9 @@ class Command(VLMOptions):
     `scenes` for the six composed benchmarks."""
     data_root: Path | None = None
     """Folder with copies of published benchmarks (pope.parquet, mme.jsonl, gqa/ ...); by default the hub."""
-    split: Literal["train", "dev", "test"] = "test"
-    """Split of the composed benchmarks; the others have a test split only."""
+    split: Literal["train", "dev", "test", "all"] = "test"
+    """Split of the composed benchmarks and of your own files. In these, rows of a tenth of the images are for test, and
+    no training reads them; `all` takes every row. Published benchmarks have a test split only."""
     budgets: str = "0.02,0.05,0.1,0.25"
     """Comma-separated budgets."""
     limit: int = 100
@@ -38,19 +39,20 @@ class Command(VLMOptions):
         if self.limit < 1 or self.batch < 1:
             raise ValueError("limit and batch must be at least 1")
         budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
-        from grip_vlm import benchmarks, pruners, report, vlms
-        from grip_vlm.benchmarks.items import open_items
+        from grip_vlm import pruners, report, vlms
+        from grip_vlm.benchmarks.items import named, open_items
+        from grip_vlm.evaluation import output
         from grip_vlm.evaluation.evaluate import evaluate, parse_shard
 
         shard = parse_shard(self.shard)
-        given = self.benchmarks.split(",")
-        names = [name for word in given for name in (benchmarks.composed() if word == "scenes" else [word])]
+        names = named(self.benchmarks.split(","))
         pairs = [pruners.parse(name, self.vlm, self.seed) for name in self.pruners.split(",")]
         chosen = dict(pairs)
         if len(chosen) < len(pairs):
             raise ValueError("a pruner is named twice; evaluate its scorers in two calls with the same --out")
-        # Opened here, so that an unreadable benchmark is refused before a large VLM is loaded.
+        # Before a large VLM is loaded: an unreadable benchmark and rows that cannot be added to are refused.
         items = [open_items(name, self.split, self.data_root) for name in names]
+        output.refuse(self.out)
         frozen = vlms.load(self.vlm, dtype=self.dtype)
         rows = evaluate(
             frozen,

@@ -24,9 +24,13 @@ class Command:
         budgets = [Budget.parse(budget) for budget in self.budgets.split(",")]
         from grip_vlm import benchmarks, pruners, vlms
         from grip_vlm.evaluation.cost import answer_flops
-        from grip_vlm.files import write_text
+        from grip_vlm.files import refuse_no_file, write_text
 
-        chosen = dict(pruners.parse(name, self.vlm, 0) for name in self.pruners.split(","))
+        pairs = [pruners.parse(name, self.vlm, 0) for name in self.pruners.split(",")]
+        chosen = dict(pairs)
+        if len(chosen) < len(pairs):
+            raise ValueError("a pruner is named twice; count the FLOPs of its scorers into two files")
+        refuse_no_file(self.out)  # before anything is counted
         frozen = vlms.load(self.vlm)
         frozen.model.set_attn_implementation("eager")  # the counter does not know all kernels of the others
         examples = [benchmarks.example(name, "dev", 0) for name in benchmarks.composed()]

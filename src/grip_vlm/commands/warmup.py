@@ -40,6 +40,10 @@ class Command(VLMOptions):
     width: int = 96
     """Width of a new scorer."""
 
+    def __post_init__(self) -> None:
+        if not 2 <= self.width <= 2**14 or self.width % 2:
+            raise ValueError(f"width must be an even number from 2 to {2**14}, got {self.width}")
+
     def run(self) -> None:
         import torch
 

@@ -1,10 +1,9 @@
 """Evaluation: VLM x pruners x benchmarks x budgets -> rows on disk, one per answered item. It can be resumed."""
 
-import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,13 @@ from rich.progress import track
 
 from grip_vlm import checkpoint
 from grip_vlm.benchmarks import Example, score
+from grip_vlm.benchmarks.digests import digest_of_image, digest_of_text
 from grip_vlm.benchmarks.items import Items
 from grip_vlm.budget import Budget
-from grip_vlm.evaluation.rows import FIXED, Row, repair
+from grip_vlm.evaluation import facts
+from grip_vlm.evaluation.output import opened
+from grip_vlm.evaluation.row import FIXED, Row
+from grip_vlm.evaluation.weights import digest_of_vlm
 from grip_vlm.pruners import Pruner
 from grip_vlm.vlms import Encoded, FrozenVLM
 
@@ -38,7 +41,7 @@ def evaluate(
 
     Args:
         benchmarks: from `open_items`.
-        out: JSON lines. Rows that are already in it are not computed again.
+        out: JSON lines, made when there is a row. Rows that are already in it are not computed again.
         limit: items per benchmark.
         shard: (i, n) answers every n-th item from the i-th, 1 <= i <= n, which splits a run over n machines.
         seed: goes into the rows. Methods that sample at random take their seed when they are loaded.
@@ -49,43 +52,74 @@ def evaluate(
         The rows of all these items, old and new.
 
     Raises:
-        ValueError: the shard is impossible, or `out` is compressed, holds something else than rows, or holds rows of
-            items that have changed.
+        ValueError: the shard is impossible, a benchmark is named twice, another process writes to `out`, or `out` is
+            compressed, holds something else than rows, or rows of something that has changed since: an item, the
+            VLM's weights or precision, or a scorer.
+        OSError: `out` cannot be written.
     """
     first, step = shard
     if not 1 <= first <= step:
         raise ValueError(f"a shard is i/n with 1 <= i <= n, got {first}/{step}")
-    known = {row.key: row for row in repair(out)}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if len({items.name for items in benchmarks}) < len(benchmarks):
+        raise ValueError("a benchmark is named twice; its items would count twice")
     rows = []
     bars = Console(stderr=True)
-    with out.open("a", encoding="utf-8") as file:
+    with opened(out) as file:
+        common = _common(vlm, seed)
+        file.refuse_changed(facts.of_vlm(vlm.name, common["precision"], common["weights"]))
+        for name, pruner in pruners.items():
+            file.refuse_changed(facts.of_scorer(name, pruner.checkpoint, seed))
         for items in benchmarks:
             indices = range(first - 1, min(limit, items.count), step)
             for start in track(range(0, len(indices), batch), description=items.name, transient=True, console=bars):
                 examples = [items.example(i) for i in indices[start : start + batch]]
+                blanks = [_blank(items, example, common) for example in examples]
+                for blank in blanks:
+                    file.refuse_changed(facts.of_row(blank))
                 encoded: _EncodedBatch | None = None
-                for pruner_name, budget in jobs(pruners, budgets):
-                    pruner = pruners[pruner_name]
-                    common = vlm.name, pruner_name, pruner.checkpoint, items.name
-                    keys = [(*common, example.item, budget, str(seed)) for example in examples]
-                    _refuse_changed(out, [known.get(key) for key in keys], examples)
-                    if any(key not in known for key in keys):
+                for name, budget in jobs(pruners, budgets):
+                    checkpoint_ = pruners[name].checkpoint
+                    wanted = [replace(b, pruner=name, checkpoint=checkpoint_, budget=budget) for b in blanks]
+                    if any(row.key not in file.rows for row in wanted):
                         encoded = encoded or _encode(vlm, examples, clock)
-                        for row in _answer(vlm, pruner_name, pruner, items, encoded, budget, seed, clock):
-                            if row.key not in known:
-                                known[row.key] = row
-                                file.write(json.dumps(asdict(row)) + "\n")
-                        file.flush()
-                    rows += [known[key] for key in keys]
+                        file.append(_answer(vlm, pruners[name], items, encoded, wanted, clock))
+                    rows += [file.rows[row.key] for row in wanted]
     return rows
 
 
-def _refuse_changed(out: Path, rows: Sequence[Row | None], examples: Sequence[Example]) -> None:
-    """Raise a ValueError if the target of an existing row differs from its example's."""
-    for row, example in zip(rows, examples, strict=True):
-        if row is not None and row.target != example.answers[0]:
-            raise ValueError(f"{out} has another answer to {example.item} than the data have now; give another --out")
+def _common(vlm: FrozenVLM, seed: int) -> dict[str, Any]:
+    """The fields that all rows of a call share."""
+    import transformers
+
+    return {
+        "vlm": vlm.name,
+        "seed": seed,
+        "commit": checkpoint.commit(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": vlm.device.type,
+        "precision": str(vlm.model.dtype).removeprefix("torch."),
+        "weights": digest_of_vlm(vlm),
+    }
+
+
+def _blank(items: Items, example: Example, common: Mapping[str, Any]) -> Row:
+    """The row of an item before a pruner and a budget are chosen, and before there is an answer."""
+    return Row(
+        benchmark=items.name,
+        item=example.item,
+        target=example.answers[0],
+        group=example.group,
+        image_id=example.image_id,
+        question_digest=digest_of_text(example.question),
+        image_digest=digest_of_image(example.image),
+        answers_digest=digest_of_text(*example.answers, example.group),
+        **{"pruner": "", "checkpoint": "", "budget": "", "prediction": "", **common},
+        tokens=0,
+        kept=0,
+        score=0.0,
+        seconds=0.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -107,24 +141,21 @@ def _encode(vlm: FrozenVLM, examples: list[Example], clock: Callable[[], float])
 def jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[str, str]]:
     """(pruner, budget as in rows) of every job. `full` and `blind` ignore budgets and appear once."""
     for name in pruners:
-        for budget in (FIXED[name],) if name in FIXED else map(str, budgets):
+        for budget in (FIXED[name],) if name in FIXED else dict.fromkeys(map(str, budgets)):
             yield name, budget
 
 
 def _answer(
     vlm: FrozenVLM,
-    name: str,
     pruner: Pruner,
     items: Items,
     batch: _EncodedBatch,
-    budget: str,
-    seed: int,
+    blanks: Sequence[Row],
     clock: Callable[[], float],
 ) -> list[Row]:
-    """The rows of one batch."""
-    import transformers
-
+    """The rows of one batch, of which `blanks` have all but what the answers give."""
     examples, encoded = batch.examples, batch.encoded
+    name, budget = blanks[0].pruner, blanks[0].budget
     start = clock()
     counts = encoded.state.counts
     parsed = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
@@ -132,33 +163,17 @@ def _answer(
     response = vlm.respond(encoded, pruner.select(vlm, encoded, k), items.max_new_tokens)
     vlm.synchronize()
     seconds = (batch.seconds + clock() - start) / len(examples)
-    common: dict[str, Any] = {
-        "vlm": vlm.name,
-        "pruner": name,
-        "checkpoint": pruner.checkpoint,
-        "benchmark": items.name,
-        "budget": budget,
-        "seconds": round(seconds, 6),
-        "seed": seed,
-        "commit": checkpoint.commit(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "device": vlm.device.type,
-    }
     return [
-        Row(
-            item=example.item,
+        replace(
+            blank,
             tokens=int(counts[i]),
             kept=round(float(response.per_layer[i])),
             prediction=text,
-            target=example.answers[0],
             score=score(example, text, example.answers),
+            seconds=round(seconds, 6),
             entering=int(response.entering[i]),
-            group=example.group,
-            image_id=example.image_id,
-            **common,
         )
-        for i, (example, text) in enumerate(zip(examples, response.texts, strict=True))
+        for i, (blank, example, text) in enumerate(zip(blanks, examples, response.texts, strict=True))
     ]
 
 
@@ -168,7 +183,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         ValueError: the text has another form.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if not match:
         raise ValueError(f"a shard is i/n, such as 2/8, got {text!r}")
     return int(match[1]), int(match[2])

@@ -4,60 +4,19 @@ import gzip
 import json
 import os
 import re
-import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+from grip_vlm import strict_json
+from grip_vlm.evaluation import facts
+from grip_vlm.evaluation.row import FIXED, Row, row_of
 from grip_vlm.files import write_bytes
 
-FIXED = {"full": "1.0", "blind": "0"}  # pruners that ignore the budget -> the budget that their rows carry
+__all__ = ["FIXED", "Row", "read", "read_rows", "repair", "write_folder", "write_packed"]
 
 _ROW_START = b'{"vlm": '  # the first bytes of every row
-
-
-@dataclass(frozen=True)
-class Row:
-    """One item answered once. The fields are a public contract."""
-
-    vlm: str
-    """Name of the VLM: a folder or a hub identifier."""
-    pruner: str
-    checkpoint: str
-    """Folder and weight hash of a trained pruner; empty for an untrained one."""
-    benchmark: str
-    item: str
-    """Identifier of the item in its benchmark."""
-    budget: str
-    """The budget as text: a fraction such as `0.1` or a number of tokens such as `64`."""
-    tokens: int
-    """Visual tokens of the item."""
-    kept: int
-    """Visual tokens per layer of the language model, mean over layers, rounded."""
-    prediction: str
-    target: str
-    """The first of the item's answers."""
-    score: float
-    """The benchmark's score of the prediction, in [0, 1]."""
-    seconds: float
-    """Seconds per item: vision tower, pruner and language model. The time of a batch is divided by its size. The tower
-    runs once for all pruners, and its time counts for each of them."""
-    seed: int
-    commit: str
-    torch: str
-    transformers: str
-    device: str
-    entering: int | None = None
-    """Visual tokens that enter the language model; None in older files."""
-    group: str = ""
-    """Category used by the benchmark's aggregate metric; empty in older files."""
-    image_id: str = ""
-    """Shared by all items about one image; they are bootstrapped together. Empty if every item has its own image."""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Identifies a computation: rows with equal keys are the same one."""
-        return (self.vlm, self.pruner, self.checkpoint, self.benchmark, self.item, self.budget, str(self.seed))
+LARGEST = 2**30  # bytes of a file of rows, uncompressed: two million rows
 
 
 def read(path: Path) -> tuple[list[Row], int]:
@@ -69,24 +28,18 @@ def read(path: Path) -> tuple[list[Row], int]:
         The rows, and how many bytes of the uncompressed file they take.
 
     Raises:
-        ValueError: a complete line is not a row, or the file cannot be decompressed.
+        ValueError: a complete line is not a row (the message says why), or the file is too large, no file, or cannot be
+            decompressed.
     """
     if not path.exists():
         return [], 0
     rows, good = [], 0
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} does not hold compressed rows: {error}") from error
-    lines = data.splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(strict_json.lines(path, LARGEST), start=1):
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("no end of line")
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            rows.append(row_of(strict_json.parse(line)))
+        except ValueError as error:
             row_begins = line.startswith(_ROW_START) or _ROW_START.startswith(line)
             if line.endswith(b"\n") or not row_begins:
                 raise ValueError(f"{path}, line {number} is not a row of `evaluate`: {error}") from error
@@ -147,14 +100,18 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
 
     Raises:
         ValueError: a path is missing or a folder has no such file; a file does not hold rows; there are no rows at
-            all, rows of several VLMs, or two results of one computation.
+            all, two results of one computation, or rows that cannot share a table: of several VLMs, of other weights,
+            another precision or a retrained scorer, or of items that changed in between (`facts`).
     """
     rows: dict[tuple[str, ...], Row] = {}
+    known: dict[str, str] = {}
     for file in (file for path in paths for file in _row_files(path)):
-        for row in read(file)[0]:
-            if rows.setdefault(row.key, row).score != row.score:
+        found = read(file)[0]
+        facts.collect(found, known, str(file))
+        for row in found:
+            if rows.setdefault(row.job, row).score != row.score:
                 raise ValueError(
-                    f"{file} has another result for {' '.join(row.key)} than an earlier file; give one of the two"
+                    f"{file} has another result for {' '.join(row.job)} than an earlier row; give one of the two"
                 )
     if not rows:
         raise ValueError(f"there are no rows in {', '.join(map(str, paths))}")

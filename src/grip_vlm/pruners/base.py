@@ -1,7 +1,7 @@
 """The base class of all pruners. `prune` cuts the inputs of any transformers VLM down to a budget in one line."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grip_vlm import vlms
+from grip_vlm import literals, vlms
 from grip_vlm.budget import Budget
 from grip_vlm.mdp import Action, State
 from grip_vlm.sequence import Positions, pad_right
@@ -53,7 +53,8 @@ class BasePruner(ABC):
         """Inputs for the unmodified `model.generate(**inputs)`, with only the budget's visual tokens left.
 
         Args:
-            model: a transformers VLM or one from `vlms.load`. It is not changed.
+            model: a transformers VLM or one from `vlms.load`. It is not changed. Where questions stand before images,
+                `vlms.wrap(model, processor)` tells them from the words of the chat template (`vlms/question.py`).
             inputs: the processor's output for any batch, padded on either side. Rows may be text alone.
             budget: one for all rows, or one for each row. It covers all images of a row together; a video is one image.
             per_image: apply the budget to each image separately.
@@ -69,14 +70,15 @@ class BasePruner(ABC):
                 inside the language model, which inputs cannot express; `vlm.respond` runs such a method.
         """
         vlm = vlms.wrap(model)
-        encoded = vlm.encode(dict(inputs))
-        rows = len(encoded.prompt.input_ids)
-        per_row = budget if isinstance(budget, Sequence) and not isinstance(budget, str) else [budget] * rows
-        budgets = [Budget.parse(row_budget) for row_budget in per_row]
-        if len(budgets) != rows:
-            raise ValueError(f"{len(budgets)} budgets for {rows} rows; give one for all rows, or one for each")
+        literals.check("positions", positions, Positions)
         if min_tokens < 1:
             raise ValueError(f"min_tokens must be at least 1, got {min_tokens}")
+        parsed = parse_budgets(budget)  # before the vision tower runs
+        encoded = vlm.encode(dict(inputs) if isinstance(inputs, Mapping) else inputs)
+        rows = len(encoded.prompt.input_ids)
+        budgets = parsed if isinstance(parsed, list) else [parsed] * rows
+        if len(budgets) != rows:
+            raise ValueError(f"{len(budgets)} budgets for {rows} rows; give one for all rows, or one for each")
         units = units_of(encoded.state, per_image)
         mask = torch.zeros_like(encoded.state.visual_mask)
         features = None
@@ -108,6 +110,13 @@ class Untrained(BasePruner):
         if scorer is not None:
             raise ValueError(f"pruner {self.name!r} has no scorer; leave out {str(scorer)!r}")
         self.seed = seed
+
+
+def parse_budgets(budget: AnyBudget | Sequence[AnyBudget]) -> Budget | list[Budget]:
+    """The budget of all rows, or a list with one for each row. Raises ValueError if one of them is impossible."""
+    if isinstance(budget, Sequence) and not isinstance(budget, str):
+        return [Budget.parse(each) for each in budget]
+    return Budget.parse(budget)
 
 
 def units_of(state: State, per_image: bool) -> list[tuple[int, Tensor]]:
@@ -146,4 +155,5 @@ def split(encoded: Encoded, units: Sequence[tuple[int, Tensor]]) -> Encoded:
         deepstack=tuple(of(layer) for layer in prompt.deepstack),
         is_video=None if prompt.is_video is None else of(prompt.is_video, False),
     )
-    return replace(encoded, prompt=unit_prompt, state=unit_state)
+    question, readers = encoded.question[rows], encoded.readers[rows]
+    return replace(encoded, prompt=unit_prompt, state=unit_state, question=question, readers=readers)

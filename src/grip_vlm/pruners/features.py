@@ -32,11 +32,11 @@ def relevance(visual: Tensor, question: Tensor) -> Tensor:
 
     Ours. The papers take relevance from a text tower or from attention that not every VLM has. The projector maps
     visual tokens into the space of the language model's word embeddings, so the two can be compared there. The question
-    is the text after the last image, including words of the chat template.
+    includes words of the chat template (`vlms/question.py`).
 
     Raises:
         ValueError: the question has no tokens.
     """
     if not len(question):
-        raise ValueError("relevance to the question needs text after the last image, and this prompt has none")
+        raise ValueError("relevance to the question needs text, and this prompt has none")
     return cosines(visual, question).mean(1)

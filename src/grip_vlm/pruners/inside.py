@@ -35,7 +35,10 @@ class Inside(Untrained):
         """Share of the visual tokens that passes each cut. It grows with scale from about 0; above 1 means all."""
 
     def queries(self, encoded: Encoded) -> Tensor:
-        """Tokens of the full prompt whose attention ranks the visual tokens, (B, L) bool. Default: the last one."""
+        """Tokens of the full prompt whose attention ranks the visual tokens, (B, L) bool. Default: the last one.
+
+        They must be among `encoded.readers`, because a token attends only to what stands before it.
+        """
         queries = torch.zeros_like(encoded.prompt.input_ids, dtype=torch.bool)
         queries[:, -1] = True
         return queries
@@ -47,7 +50,7 @@ class Inside(Untrained):
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
         state = encoded.state
-        if not state.question_mask.any(1).all():
+        if not (state.question_mask.any(1) & encoded.readers.any(1)).all():
             raise ValueError("tokens inside the language model are ranked by the text after the image; a row has none")
         layers = vlm.model.config.get_text_config().num_hidden_layers
         plans = [self.plan(n, keep, layers) for n, keep in zip(state.counts.tolist(), k.tolist(), strict=True)]

@@ -29,6 +29,7 @@ class Scored(BasePruner):
 
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        if self._scorer is None or self._scorer[0] is not vlm.model:
-            self._scorer = vlm.model, checkpoint.load(self.folder, vlm).to(vlm.device)
-        return Action(policy.choose(self._scorer[1], encoded.state, k))
+        loaded = self._scorer  # read once: another thread may load it for another model
+        if loaded is None or loaded[0] is not vlm.model:
+            loaded = self._scorer = vlm.model, checkpoint.load(self.folder, vlm).to(vlm.device)
+        return Action(policy.choose(loaded[1], encoded.state, k))

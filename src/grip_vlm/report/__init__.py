@@ -5,7 +5,7 @@ from pathlib import Path
 
 from grip_vlm.evaluation.rows import Row, read_rows
 from grip_vlm.files import write_text
-from grip_vlm.report import metrics, tables, verdict
+from grip_vlm.report import escape, metrics, tables, verdict
 from grip_vlm.report.comparisons import comparisons
 from grip_vlm.report.measured import TOKENS, Measured, Point, measure, read_flops
 from grip_vlm.report.summaries import curve_summaries
@@ -111,7 +111,7 @@ def write_report(measured: Measured, folder: Path, ours: str = "grip") -> str:
     text = "\n".join(sentences)
     by_budget = f"## Accuracy by budget\n\n{tables.markdown(accuracy)}\n![tasks](tasks.svg)\n"
     parts = [
-        f"# {measured.vlm}: {ours} and the others\n",
+        f"# {escape.markdown(measured.vlm)}: {escape.markdown(ours)} and the others\n",
         text,
         by_budget,
         "## Whole curves\n",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def frontier(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
     """Indices of the points that are more accurate than every other point of at most their cost, cheapest first.
 
-    Of equal points the first counts.
+    Of equal points the first counts, so that costs and accuracies increase; `undominated` has all.
 
     Args:
         cost, accuracy: (P,)
@@ -23,6 +23,21 @@ def frontier(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
     order = np.lexsort((-accuracies, costs))
     best = np.maximum.accumulate(np.r_[-np.inf, accuracies[order]])
     return order[accuracies[order] > best[:-1]]
+
+
+def undominated(cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
+    """Indices of the points on the frontier, cheapest first: no point is better in one and as good in the other.
+
+    Equal points are on it together. Accuracies that differ by less than 1e-9 are equal.
+
+    Args:
+        cost, accuracy: (P,)
+    """
+    costs, accuracies = np.asarray(cost, dtype=float), np.asarray(accuracy, dtype=float).round(9)
+    best = frontier(costs, accuracies)
+    on_it = {(costs[i], accuracies[i]) for i in best}
+    equal = [i for i, point in enumerate(zip(costs, accuracies, strict=True)) if point in on_it]
+    return np.array(sorted(equal, key=lambda i: costs[i]), dtype=np.intp)
 
 
 def log_area(share: ArrayLike, accuracy: ArrayLike) -> Array:

@@ -11,8 +11,12 @@ import matplotlib
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from grip_vlm.evaluation.rows import FIXED
+from grip_vlm.files import new_file
+from grip_vlm.report.coinciding import same_as
+from grip_vlm.report.escape import label
 from grip_vlm.report.measured import TOKENS, Axis, Measured
 from grip_vlm.report.tables import ranked
 
@@ -43,12 +47,19 @@ def styles(measured: Measured, ours: str) -> dict[str, dict[str, Any]]:
     return options
 
 
+def over(style: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """The options of a line that coincides with another: dashes and rings, above the line that they would hide."""
+    return {**style, "ls": (0, (3, 3)), "mfc": "none", "ms": style["ms"] + 3, "zorder": below["zorder"] + 0.1}
+
+
 def accuracy_over_cost(measured: Measured, axis: Axis, ours: str, path: Path) -> None:
     """Accuracy over a cost: one line per pruner, 95 % bands for those in colour, labels at the lines' left ends."""
     figure = Figure(figsize=(8.2, 5.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     starts = {}
-    for name, style in styles(measured, ours).items():
+    options = styles(measured, ours)
+    twins = same_as(measured, list(options), axis)
+    for name, style in options.items():
         points = [measured.points[i] for i in measured.indices(name, axis)]
         if not points:
             continue
@@ -56,7 +67,8 @@ def accuracy_over_cost(measured: Measured, axis: Axis, ours: str, path: Path) ->
         if style["color"] != GREY:
             low, high = [100 * point.low for point in points], [100 * point.high for point in points]
             axes.fill_between(x, low, high, color=style["color"], alpha=0.13, lw=0)
-        axes.plot(x, [100 * point.accuracy for point in points], **style)
+        line = over(style, options[twins[name]]) if name in twins else style
+        axes.plot(x, [100 * point.accuracy for point in points], **line)
         starts[name] = (x[0], 100 * points[0].accuracy, style["color"])
     _reference_lines(axes, {p.pruner: 100 * p.accuracy for p in measured.points if p.pruner in FIXED})
     for i in measured.indices("full", axis):
@@ -66,9 +78,9 @@ def accuracy_over_cost(measured: Measured, axis: Axis, ours: str, path: Path) ->
     axes.yaxis.set_label_position("right")
     axes.set_xlabel(f"{axis.name} ({axis.unit})")
     axes.set_ylabel("accuracy, macro mean (%)")
-    axes.set_title(f"{measured.vlm}: accuracy over {axis.name}", loc="left")
+    axes.set_title(f"{label(measured.vlm)}: accuracy over {axis.name}", loc="left")
     axes.grid(alpha=0.25)
-    _label_lines(axes, starts, ours)
+    _label_lines(axes, starts, twins, ours)
     save(figure, path)
 
 
@@ -81,23 +93,26 @@ def accuracy_by_benchmark(measured: Measured, ours: str, path: Path) -> None:
     grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for axes in grid[len(names) :]:
         axes.remove()
-    lines = {}
+    options = styles(measured, ours)
     for axes, benchmark in zip(grid, names, strict=False):
-        for name, style in styles(measured, ours).items():
+        twins = same_as(measured, list(options), benchmark=benchmark)
+        for name, style in options.items():
             points = [measured.points[i] for i in measured.indices(name)]
-            (line,) = axes.plot(
-                [point.cost(TOKENS) for point in points], [100 * p.by_benchmark[benchmark] for p in points], **style
+            line = over(style, options[twins[name]]) if name in twins else style
+            axes.plot(
+                [point.cost(TOKENS) for point in points], [100 * p.by_benchmark[benchmark] for p in points], **line
             )
-            lines[name if style["color"] != GREY else "others"] = line
         fixed = {p.pruner: 100 * p.by_benchmark[benchmark] for p in measured.points if p.pruner in FIXED}
         _reference_lines(axes, fixed, labelled=axes is grid[0])
         _scale_cost(axes, measured, TOKENS)
-        axes.set_title(benchmark, loc="left", fontsize=10)
+        axes.set_title(label(benchmark), loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
     figure.supxlabel(f"{TOKENS.name} ({TOKENS.unit})", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
-    if lines:
+    if options:
+        shown = {label(name) if style["color"] != GREY else "others": style for name, style in options.items()}
+        lines = {name: Line2D([], [], **style) for name, style in shown.items()}
         figure.legend(lines.values(), lines.keys(), loc="outside right center", fontsize=8, frameon=False)
     save(figure, path)
 
@@ -105,14 +120,15 @@ def accuracy_by_benchmark(measured: Measured, ours: str, path: Path) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of the ending of `path`, or PNG. Equal figures give equal bytes.
 
-    The file is written beside its place and then renamed, so it is never incomplete.
+    Raises:
+        ValueError: the ending is none of a figure.
+        OSError: it cannot be written.
     """
     kind = path.suffix.lstrip(".") or "png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    with matplotlib.rc_context({"svg.hashsalt": "grip-vlm"}):
+    if kind not in (known := figure.canvas.get_supported_filetypes()):
+        raise ValueError(f"{str(path)!r} is no figure: its ending must be one of {', '.join(sorted(known))}")
+    with new_file(path) as beside, matplotlib.rc_context({"svg.hashsalt": "grip-vlm"}):
         figure.savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else None)
-    beside.replace(path)
 
 
 def _reference_lines(axes: Axes, accuracies: dict[str, float], labelled: bool = True) -> None:
@@ -146,15 +162,18 @@ def _scale_cost(axes: Axes, measured: Measured, axis: Axis) -> None:
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
-def _label_lines(axes: Axes, starts: dict[str, tuple[float, float, str]], ours: str) -> None:
-    """Every line's name left of the axes, at the height of its left end. Names that would overlap are moved apart."""
+def _label_lines(axes: Axes, starts: dict[str, tuple[float, float, str]], twins: dict[str, str], ours: str) -> None:
+    """Every line's name left of the axes, at the height of its left end. Names that would overlap are moved apart.
+
+    The name of a line that coincides with another tells which.
+    """
     if not starts:
         return
     low, high = axes.get_ylim()
     heights = spread([y for _, y, _ in starts.values()], (high - low) / 34, low, high)
     for (name, (x, y, colour)), height in zip(starts.items(), heights, strict=True):
         axes.annotate(
-            name,
+            label(name) + (f" = {label(twins[name])}" if name in twins else ""),
             (x, y),
             (-0.07, height),
             textcoords=axes.get_yaxis_transform(),

@@ -8,6 +8,7 @@ import math
 from importlib.resources import files
 
 from grip_vlm.evaluation.rows import FIXED
+from grip_vlm.report.coinciding import same_as
 from grip_vlm.report.comparisons import Comparison
 from grip_vlm.report.figures import GREY, styles
 from grip_vlm.report.measured import Measured
@@ -33,15 +34,18 @@ def page(measured: Measured, compared: Compared, ours: str) -> str:
                 "difference": _difference(comparison, ours) if comparison else "",
             }
         )
+    options = styles(measured, ours)
+    twins = same_as(measured, list(options))
     lines = [
         {
             "name": name,
+            "same": twins.get(name, ""),
             "colour": style["color"],
             "marker": style["marker"],
             "width": style["lw"],
             "strong": style["color"] != GREY,
         }
-        for name, style in styles(measured, ours).items()
+        for name, style in options.items()
     ]
     data = {
         "vlm": measured.vlm,

@@ -1,6 +1,5 @@
 """Rows -> points: accuracy and cost of every pruner at every budget, and their bootstrap resamples."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grip_vlm import strict_json
 from grip_vlm.evaluation.rows import FIXED, Row
 from grip_vlm.report.statistics import RESAMPLES, Array, resampled_means, seed_shares, student_interval
 
@@ -96,9 +96,14 @@ def read_flops(path: Path, vlm: str) -> Flops:
     """
     command = f"`grip-vlm flops --vlm {vlm} --out {path}` writes one"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = strict_json.parse(path.read_bytes())
         counted_vlm = str(content["vlm"])
         flops = {str(name): dict(by_budget) for name, by_budget in content["flops"].items()}
+        for name, number in ((name, number) for name, counted in flops.items() for number in counted.values()):
+            if type(number) not in (int, float) or number <= 0:
+                raise ValueError(f"{name}: FLOPs must be numbers above 0, not {number!r}")
+        if not flops:
+            raise ValueError("there are none")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not hold FLOPs ({error!r}); {command}") from error
     if counted_vlm != vlm:

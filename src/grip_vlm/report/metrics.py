@@ -9,6 +9,7 @@ import numpy as np
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Published
 from grip_vlm.evaluation.rows import Row
+from grip_vlm.report import escape
 
 
 def benchmark_metrics(rows: Sequence[Row], name: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -39,8 +40,12 @@ def markdown(rows: Sequence[Row]) -> str:
     for name in sorted({row.benchmark for row in rows}):
         if means := benchmark_metrics(rows, name):
             metrics = list(next(iter(means.values())))
-            lines += ["", f"| {name} | budget | " + " | ".join(metrics) + " |", "|---|" + "--:|" * (len(metrics) + 1)]
+            lines += [
+                "",
+                f"| {escape.markdown(name)} | budget | " + " | ".join(metrics) + " |",
+                "|---|" + "--:|" * (len(metrics) + 1),
+            ]
             for (pruner, budget), values in sorted(means.items()):
                 cells = ["-" if isnan(values[metric]) else f"{values[metric]:.1f}" for metric in metrics]
-                lines.append("| " + " | ".join([pruner, budget, *cells]) + " |")
+                lines.append("| " + " | ".join([escape.markdown(pruner), budget, *cells]) + " |")
     return "".join(f"{line}\n" for line in lines)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grip_vlm.budget import Budget
+from grip_vlm.report import escape
 from grip_vlm.report.comparisons import Comparison
 from grip_vlm.report.measured import FLOPS, SECONDS, TOKENS, Axis, Measured
 from grip_vlm.report.summaries import LEVELS, CurveSummary, Estimate
@@ -22,27 +23,30 @@ class Table(NamedTuple):
 
 
 def markdown(table: Table) -> str:
+    """A table of GitHub's Markdown."""
     rule = "|---|" + "--:|" * (len(table.head) - 1)
-    rows = ["| " + " | ".join(cells) + " |" for cells in (table.head, *table.lines)]
+    head = [escape.markdown(name) for name in table.head]
+    lines = [[escape.markdown(line[0]), *line[1:]] for line in table.lines]
+    rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
     return "\n".join([rows[0], rule, *rows[1:]]) + "\n"
 
 
 def latex(table: Table) -> str:
     """A `tabular` with the rules of `booktabs`. Markdown's **bold** becomes bold."""
-    rows = [" & ".join(map(_escaped, cells)) + r" \\" for cells in (table.head, *table.lines)]
+    head = [escape.latex(name) for name in table.head]
+    lines = [[escape.latex(line[0]), *map(_number_in_latex, line[1:])] for line in table.lines]
+    rows = [" & ".join(cells) + r" \\" for cells in (head, *lines)]
     begin = rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}"
     return "\n".join([begin, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"∞": r"$\infty$", "±": r"$\pm$", "†": r"\rlap{$^\dagger$}"}
-    for sign in "&%$#_{}":
-        special[sign] = "\\" + sign
+def _number_in_latex(text: str) -> str:
     bold = re.fullmatch(r"\*\*(.+?)\*\*(.*)", text)
     if bold:
-        return rf"\textbf{{{_escaped(bold[1])}}}{_escaped(bold[2])}"
-    return "".join(special.get(character, character) for character in text)
+        return rf"\textbf{{{_number_in_latex(bold[1])}}}{_number_in_latex(bold[2])}"
+    for sign, command in {"%": r"\%", "∞": r"$\infty$", "±": r"$\pm$", "†": r"\rlap{$^\dagger$}"}.items():
+        text = text.replace(sign, command)
+    return text
 
 
 def detail(measured: Measured, compared: Compared, ours: str) -> Table:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from grip_vlm.report.comparisons import Comparison
-from grip_vlm.report.curves import frontier
+from grip_vlm.report.curves import undominated
+from grip_vlm.report.escape import markdown
 from grip_vlm.report.measured import Axis, Measured
 from grip_vlm.report.summaries import LEVELS, CurveSummary
 from grip_vlm.report.tables import Compared, budget_text, estimate_text
@@ -41,7 +42,7 @@ def differences_by_budget(measured: Measured, compared: Compared, ours: str) -> 
         comparisons = sorted((c for (_, b), c in compared.items() if b == budget), key=lambda c: c.difference)
         if not comparisons:
             continue
-        lines = [f"**At {budget_text(budget)}**, the accuracy of {ours} is {100 * accuracy[budget]:.1f} %."]
+        lines = [f"**At {budget_text(budget)}**, the accuracy of {markdown(ours)} is {100 * accuracy[budget]:.1f} %."]
         won = [c for c in comparisons if c.significant and c.difference > 0]
         lost = [c for c in comparisons if c.significant and c.difference < 0]
         undecided = [c for c in comparisons if not c.significant]
@@ -50,33 +51,38 @@ def differences_by_budget(measured: Measured, compared: Compared, ours: str) -> 
         if lost:
             lines.append(f"It loses to {_listed(lost, sign=-1)} points.")
         if undecided:
-            pruners = _and([f"{c.pruner} ({100 * c.low:+.1f} to {100 * c.high:+.1f})" for c in undecided])
+            pruners = _and([f"{markdown(c.pruner)} ({100 * c.low:+.1f} to {100 * c.high:+.1f})" for c in undecided])
             lines.append(f"No significant difference to {pruners}.")
         blocks.append(" ".join(lines))
-    return "\n\n".join(blocks) + "\n" if blocks else f"There is no budget at which {ours} can be compared.\n"
+    return "\n\n".join(blocks) + "\n" if blocks else f"There is no budget at which {markdown(ours)} can be compared.\n"
 
 
 def on_frontier(measured: Measured, axis: Axis, ours: str) -> str:
     """The budgets at which ours is on the frontier over this cost, and the other methods on it."""
     index = [i for i, point in enumerate(measured.points) if np.isfinite(point.cost(axis)) and point.pruner != "blind"]
-    best = frontier(*zip(*[(measured.points[i].cost(axis), measured.points[i].accuracy) for i in index], strict=True))
+    best = undominated(
+        *zip(*[(measured.points[i].cost(axis), measured.points[i].accuracy) for i in index], strict=True)
+    )
     reached: dict[str, list[str]] = {}
     for i in best:
         point = measured.points[index[i]]
         reached.setdefault(point.pruner, []).append(budget_text(point.budget))
     our_budgets = reached.pop(ours, None)
-    first = f"{ours} is on it at {_and(our_budgets)}" if our_budgets else f"{ours} is not on it"
-    rest = "; ".join(f"{name} at {_and(budgets)}" for name, budgets in reached.items())
+    name = markdown(ours)
+    first = f"{name} is on it at {_and(our_budgets)}" if our_budgets else f"{name} is not on it"
+    rest = "; ".join(f"{markdown(other)} at {_and(budgets)}" for other, budgets in reached.items())
     missing = sorted({p.pruner for p in measured.points if not np.isfinite(p.cost(axis))})
-    left_out = f" Left out, because their cost is unknown: {_and(missing)}." if missing else ""
+    left_out = f" Left out, because their cost is unknown: {_and(list(map(markdown, missing)))}." if missing else ""
     return f"Frontier over {axis.name}: {first}{'; ' + rest if rest else ''}.{left_out}\n"
 
 
 def at_equal_accuracy(summaries: Sequence[CurveSummary], axis: Axis, ours: str) -> str:
     """One paragraph per level: the cost of the others relative to ours where they reach that accuracy."""
-    lines = []
+    lines, ours = [], markdown(ours)
     for level in LEVELS:
-        known = [(s.pruner, s.cost_ratio[level]) for s in summaries if not np.isnan(s.cost_ratio[level].value)]
+        known = [
+            (markdown(s.pruner), s.cost_ratio[level]) for s in summaries if not np.isnan(s.cost_ratio[level].value)
+        ]
         ratios = [(name, ratio) for name, ratio in known if 0 < ratio.value < np.inf]
         never = [name for name, ratio in known if ratio.value == np.inf]
         accuracy = f"{100 * level:.0f} % of the full model's accuracy"
@@ -96,7 +102,7 @@ def at_equal_accuracy(summaries: Sequence[CurveSummary], axis: Axis, ours: str) 
 def _listed(comparisons: Sequence[Comparison], sign: int = 1) -> str:
     ranges = [sorted((sign * c.low, sign * c.high)) for c in comparisons]
     pairs = zip(comparisons, ranges, strict=True)
-    return _and([f"{c.pruner} by {100 * low:.1f} to {100 * high:.1f}" for c, (low, high) in pairs])
+    return _and([f"{markdown(c.pruner)} by {100 * low:.1f} to {100 * high:.1f}" for c, (low, high) in pairs])
 
 
 def _and(words: Sequence[str]) -> str:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from grip_vlm.images import as_rgb
 from grip_vlm.vlms import FrozenVLM
-from grip_vlm.vlms.encode import PIXELS
+from grip_vlm.vlms.checks import PIXELS
+from grip_vlm.vlms.loading import first
+from grip_vlm.vlms.prompts import check_texts
 
 Conversation = Sequence[Mapping[str, Any]]
 """Messages {"role": ..., "content": [...]}, as `processor.apply_chat_template` reads them."""
@@ -113,15 +117,28 @@ def processor_inputs(vlm: FrozenVLM, conversations: Sequence[Conversation], num_
         part["type"] == "video" for messages in conversations for message in messages for part in message["content"]
     ):
         options["num_frames"] = num_frames
-    out = vlm.processor.apply_chat_template(
-        [list(messages) for messages in conversations],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        processor_kwargs=options,
-    )
+    try:
+        out = vlm.processor.apply_chat_template(
+            [[checked(message) for message in messages] for messages in conversations],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs=options,
+        )
+    except Exception as error:  # processors and templates are code of the checkpoint's
+        raise ValueError(f"the processor of {vlm.name!r} does not take the conversations: {first(error)}") from error
     return dict(out.to(vlm.device, vlm.model.dtype))
+
+
+def checked(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message whose texts are text and whose images are upright and RGB."""
+    parts = [dict(part) for part in message["content"]]
+    check_texts("message", [part["text"] for part in parts if part["type"] == "text"])
+    images = [part for part in parts if isinstance(part.get("image"), Image.Image)]
+    for part in images:
+        part["image"] = as_rgb(part["image"])
+    return {**message, "content": parts}
 
 
 def visual_tokens(vlm: FrozenVLM, inputs: dict[str, Any]) -> Tensor:

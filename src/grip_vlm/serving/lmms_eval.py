@@ -2,7 +2,7 @@
 
 import inspect
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -11,15 +11,13 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from lmms_eval.models.registry_v2 import ModelManifest
 from lmms_eval.protocol import ChatMessages
-from PIL import Image
 from tqdm import tqdm
 
-from grip_vlm import pruners, vlms
+from grip_vlm import literals, pruners, vlms
 from grip_vlm.budget import Budget
+from grip_vlm.options import DType
 from grip_vlm.sequence import Positions
 from grip_vlm.serving.chats import Conversation, Generation, Reply, reply
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def manifest() -> ModelManifest:
@@ -43,7 +41,7 @@ class GripVLM(lmms):  # type: ignore[misc]
         min_tokens: int = 1,
         positions: Positions = "original",
         num_frames: int | None = None,
-        dtype: str = "auto",
+        dtype: DType = "auto",
         device: str | None = None,
         attn_implementation: str | None = None,
         batch_size: int = 1,
@@ -68,10 +66,8 @@ class GripVLM(lmms):  # type: ignore[misc]
             raise ValueError(f"no model argument {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         if not isinstance(per_image, bool):
             raise ValueError(f"per_image must be true or false, not {per_image!r}")
-        if positions not in get_args(Positions):
-            raise ValueError(f"positions must be one of {', '.join(get_args(Positions))}, not {positions!r}")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        literals.check("positions", positions, Positions)
+        literals.check("dtype", dtype, DType)
         self.batch_size = positive_integer("batch_size", batch_size)
         self.num_frames = None if num_frames is None else positive_integer("num_frames", num_frames)
         options: dict[str, Any] = {
@@ -123,8 +119,6 @@ class GripVLM(lmms):  # type: ignore[misc]
                 or isinstance(part.get("video"), dict)
             ):
                 raise ValueError(f"{task} has audio or parts of videos; grip_vlm takes text, images and whole videos")
-            if isinstance(part.get("image"), Image.Image):
-                part["image"] = part["image"].convert("RGB")
         return messages
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.data import load_examples
+from grip_vlm.benchmarks.digests import digest_of
 from grip_vlm.training.settings import RunConfig
 
 
@@ -50,14 +51,6 @@ def load_data(config: RunConfig) -> Data:
     counts = {"train": config.examples, "dev": config.dev_examples}
     train, dev = (load_examples(config.data, split, count, labelled=not free) for split, count in counts.items())
     return Data(Part(train, free), Part(dev, free))
-
-
-def digest_of(example: Example, label_free: bool = False) -> str:
-    """Sixteen hexadecimal digits of one example; the place of its image on disk does not matter."""
-    image = example.image
-    answers = () if label_free else example.answers
-    told = repr((image.mode, image.size, example.question, answers, example.benchmark, example.group))
-    return hashlib.blake2b(told.encode(errors="surrogatepass") + image.tobytes(), digest_size=8).hexdigest()
 
 
 def digest_of_all(digests: Sequence[str]) -> str:

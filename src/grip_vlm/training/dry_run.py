@@ -57,60 +57,78 @@ class Clock:
         return 0.0
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Seconds on this machine."""
-
-    encode: float  # per image
-    first: list[float]  # per stage, what its first step takes longer than the others
-    step: list[float]  # per stage and step
-    dev: float  # per example, all budgets together
-
-
 def dry_run(config: RunConfig, vlm: FrozenVLM, scorer: Scorer, train: Train) -> str:
     """The cost of a run as text; nothing is written to config.out.
 
     Args:
         train: see `launch.Training`.
     """
-    free = config.label_free
+    free, notes = config.label_free, list[str]()
     examples = load_examples(config.data, "train", config.examples, labelled=not free)
     held_out = load_examples(config.data, "dev", config.dev_examples, labelled=not free)
-    images, notes = len(examples) + len(held_out), list[str]()
+    images = len(examples) + len(held_out)
     tokens = [count_tokens(vlm, example) for example in spread(examples, COUNTED)]
-    fit = Fit(config.micro_batch, notes.append)
-    few = spread(examples, ENCODED)
+    fit, few = Fit(config.micro_batch, notes.append), spread(examples, ENCODED)
     encode(vlm, few[:1], free, fit)  # the first forward on a device takes longer
     began = time.monotonic()
-    entries = encode(vlm, few, free, fit)
+    bank = Bank(vlm, encode(vlm, few, free, fit), fit=fit)
     vlm.synchronize()
-    encoding = (time.monotonic() - began) / len(few)
-    stages = stages_of(config, len(examples))
-    bank = Bank(vlm, entries, fit=fit)
-    measured = measure(config, stages, vlm, scorer, bank, train, encoding)
-    size = round(sum(map(bytes_of, entries)) / sum(entry.tokens for entry in entries) * sum(tokens) / len(tokens))
-    looks = min(config.looked, len(examples)) if isinstance(config, WarmupConfig) and stages[0].variant else 0
-    scores = (1 + math.ceil(config.steps / config.dev_every)) * len(held_out)
-    seconds = {
-        "encoding": measured.encode * images,
-        **({"attention": measured.first[0] / len(entries) * looks} if looks else {}),
-        **{stage.name: step * stage.steps for stage, step in zip(stages, measured.step, strict=True)},
-        "dev scores": measured.dev * scores,
-    }
-    forwards = looks + sum(stage.forwards for stage in stages) + scores * (1 if config.budget else len(DEV_BUDGETS))
+    encoding = (time.monotonic() - began) / len(few) * images
+    seconds, forwards = language_model(config, vlm, scorer, bank, train, len(examples), len(held_out))
+    seconds = {"encoding": encoding, **seconds}
+    per_token = sum(map(bytes_of, bank.entries)) / sum(entry.tokens for entry in bank.entries)
+    size = round(per_token * sum(tokens) / len(tokens) * images)
     parts = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items())
     lines = [
         f"images: {len(examples)} for training and {len(held_out)} held out",
         f"tokens per image: median {median(tokens):.0f}, largest {max(tokens)} (of {len(tokens)} images)",
-        f"encoded images: {amount(size * images)} on disk; they are mapped from there, so main memory is bounded",
+        f"encoded images: {amount(size)} on disk; they are mapped from there, so main memory is bounded",
         f"forwards: {images} images through the vision tower, {forwards} prompts through the language model",
         f"time: about {sum(seconds.values()) / 3600:.2g} h on this machine with one process ({parts})",
-        *memory(vlm),
+        memory(vlm),
         *filter(None, [too_many(vlm, config.max_pixels, tokens)]),
         *notes,
-        *too_large(config, size * images),
+        *too_large(config, size),
     ]
     return "\n".join(lines)
+
+
+def language_model(
+    config: RunConfig, vlm: FrozenVLM, scorer: Scorer, bank: Bank, train: Train, examples: int, held_out: int
+) -> tuple[dict[str, float], int]:
+    """Seconds of each part of a run after the encoding, and prompts that the language model reads in it."""
+    if vlm.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(vlm.device)
+    seconds, forwards = {}, 0
+    for stage in stages_of(config):
+        first, step = time_steps(config, stage, vlm, scorer, bank, train)
+        if stage.name == "imitation" and isinstance(config, WarmupConfig):
+            looked = min(config.looked, examples)
+            seconds["attention"] = first / len(bank) * looked
+            forwards += looked
+        seconds[stage.name] = step * stage.steps
+        forwards += stage.forwards
+    budgets = (config.budget,) if config.budget else DEV_BUDGETS
+    dev, scored = DevSet(bank), (1 + math.ceil(config.steps / config.dev_every)) * held_out
+    dev(scorer.to(vlm.device), budgets)
+    began = time.monotonic()
+    dev(scorer, budgets)
+    vlm.synchronize()
+    seconds["dev scores"] = (time.monotonic() - began) / len(bank) * scored
+    return seconds, forwards + scored * len(budgets)
+
+
+def time_steps(
+    config: RunConfig, stage: Stage, vlm: FrozenVLM, scorer: Scorer, bank: Bank, train: Train
+) -> tuple[float, float]:
+    """Seconds that the first step takes longer than the others, and seconds of a step, with the run's own batch."""
+    clock = Clock(vlm)
+    few = {"steps": TIMED, "dev_every": 1, "save_every": TIMED, "log": "", "features": None, **stage.variant}
+    with TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        train(vlm, copy.deepcopy(scorer), bank, clock, replace(config, out=Path(folder) / "run", **few))
+    took = [after - before for before, after in zip(clock.times, clock.times[1:], strict=False)]
+    step = median(took[1:])
+    return max(0.0, took[0] - step), step
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
@@ -125,7 +143,7 @@ def count_tokens(vlm: FrozenVLM, example: Example) -> int:
     return int(vlm.placeholders(ids, "image").sum())
 
 
-def stages_of(config: RunConfig, examples: int) -> list[Stage]:
+def stages_of(config: RunConfig) -> list[Stage]:
     """The stages of a run, in their order."""
     if isinstance(config, WarmupConfig):
         imitated = round(config.attention_share * config.steps)
@@ -137,48 +155,18 @@ def stages_of(config: RunConfig, examples: int) -> list[Stage]:
     return [Stage("steps", config.steps, config.steps * config.batch * group, {})]
 
 
-def measure(
-    config: RunConfig,
-    stages: Sequence[Stage],
-    vlm: FrozenVLM,
-    scorer: Scorer,
-    bank: Bank,
-    train: Train,
-    encoding: float,
-) -> Measured:
-    """Time a few steps of every stage with the run's own batch, and a dev score."""
-    if vlm.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(vlm.device)
-    first, steps = [], []
-    for stage in stages:
-        clock = Clock(vlm)
-        with TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-            few = {"steps": TIMED, "dev_every": 1, "save_every": TIMED, "log": "", "features": None, **stage.variant}
-            train(vlm, copy.deepcopy(scorer), bank, clock, replace(config, out=Path(folder) / "run", **few))
-        took = [after - before for before, after in zip(clock.times, clock.times[1:], strict=False)]
-        steps.append(median(took[1:]))
-        first.append(max(0.0, took[0] - steps[-1]))
-    budgets = (config.budget,) if config.budget else DEV_BUDGETS
-    dev = DevSet(bank)
-    dev(scorer.to(vlm.device), budgets)
-    began = time.monotonic()
-    dev(scorer, budgets)
-    vlm.synchronize()
-    return Measured(encoding, first, steps, (time.monotonic() - began) / len(bank))
-
-
 def amount(size: float) -> str:
     """Bytes in words: `12.3 MB`, `61 GB`."""
     return f"{size / 1e6:.3g} MB" if size < 1e9 else f"{size / 1e9:.3g} GB"
 
 
-def memory(vlm: FrozenVLM) -> list[str]:
+def memory(vlm: FrozenVLM) -> str:
     """How much of the device's memory the steps took."""
     if vlm.device.type != "cuda":
         own, all_of_it = psutil.Process().memory_info().rss, psutil.virtual_memory().total
-        return [f"main memory: {amount(own)} after the timed steps, of {amount(all_of_it)}"]
-    peak, total = torch.cuda.max_memory_allocated(vlm.device), torch.cuda.mem_get_info(vlm.device)[1]
-    return [f"GPU memory: {amount(peak)} at most in the timed steps, of {amount(total)}"]
+        return f"main memory: {amount(own)} after the timed steps, of {amount(all_of_it)}"
+    peak, (free, total) = torch.cuda.max_memory_allocated(vlm.device), torch.cuda.mem_get_info(vlm.device)
+    return f"GPU memory: {amount(peak)} at most in the timed steps; {amount(free)} of {amount(total)} are free now"
 
 
 def too_large(config: RunConfig, size: int) -> list[str]:

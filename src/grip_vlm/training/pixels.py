@@ -23,9 +23,7 @@ def limit_pixels(vlm: FrozenVLM, pixels: int) -> None:
     size = images.size if isinstance(images.size, dict) else dict(images.size)
     smallest = size.get("shortest_edge") or 0  # a number of pixels, in spite of its name
     if pixels < smallest:
-        raise ValueError(
-            f"{vlm.name!r} scales every image to at least {smallest} pixels; --max-pixels {pixels} is less"
-        )
+        raise ValueError(f"{vlm.name!r} scales images to at least {smallest} pixels; --max-pixels {pixels} is less")
     images.size = {**size, "longest_edge": pixels}
 
 

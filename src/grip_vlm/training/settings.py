@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from grip_vlm import literals
 from grip_vlm.budget import Budget
 
 
@@ -56,10 +57,13 @@ class RunConfig:
     """Train nothing. Say what the run will cost, from a few timed steps on the real VLM, and what will not fit."""
 
     def __post_init__(self) -> None:
+        literals.check_fields(self)
         if min(self.examples, self.dev_examples, self.steps, self.batch, self.dev_every, self.save_every) < 1:
             raise ValueError("examples, dev_examples, steps, batch, dev_every and save_every must be at least 1")
         if self.max_pixels < 0 or self.micro_batch < 0:
             raise ValueError("max_pixels and micro_batch must be at least 0; 0 sets no limit")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be between 0 and 2**63 - 1, got {self.seed}")
         if not 0 < self.low <= self.high <= 1:
             raise ValueError(f"budgets are sampled in 0 < low <= high <= 1, got low {self.low} and high {self.high}")
         if not 0 < self.rate < 1:
@@ -107,5 +111,5 @@ class GRPOConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.group < 2 or self.epochs < 1 or self.anchor < 0:
-            raise ValueError("a group needs at least 2 subsets, a run at least 1 epoch, and anchor >= 0")
+        if self.group < 2 or self.epochs < 1 or not 0 <= self.anchor < float("inf"):
+            raise ValueError("a group needs at least 2 subsets, a run at least 1 epoch, and a finite anchor >= 0")

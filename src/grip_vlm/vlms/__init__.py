@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 
-from grip_vlm import registry
+from grip_vlm import literals, registry
+from grip_vlm.options import DType
 from grip_vlm.vlms.assemble import whole
 from grip_vlm.vlms.encode import Encoded
 from grip_vlm.vlms.frozen import Answer, FrozenVLM
+from grip_vlm.vlms.loading import read_config, unwrap
 
 __all__ = ["Answer", "Encoded", "FrozenVLM", "load", "shipped", "verified", "wrap"]
 
 # These families take `mm_encoder_outputs`, but what they read from it is not one feature per placeholder.
 REFUSED = {
-    "blip_2": "one layer reads all of its query tokens, so none can be left out",
+    "blip-2": "one layer reads all of its query tokens, so none can be left out",
     "instructblip": "one layer reads all of its query tokens, so none can be left out",
     "fuyu": "it reads patches as `last_hidden_state`",
     "llama4": "it reads `last_hidden_state`, and its chunked attention counts token indices",
@@ -58,22 +59,25 @@ def wrap(model: Any, processor: Any = None, name: str = "") -> FrozenVLM:
     """Wrap a transformers model that is loaded already. The model is not changed.
 
     Args:
-        model: may be wrapped by PEFT, quantised, or spread over devices.
-        processor: needed for questions and answers in text, not for pruning.
+        model: may be compiled, wrapped by DDP, FSDP or PEFT, quantised, offloaded, or spread over devices.
+        processor: needed for questions and answers in text. Pruning works without it, but a question that stands before
+            its image is then told from the template's words less well (`vlms/question.py`).
 
     Raises:
         ValueError: the model cannot be pruned, or transformers is too old.
     """
     if isinstance(model, FrozenVLM):
         return model
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = unwrap(model)
+    if not hasattr(inner, "config"):
+        raise ValueError(f"{type(inner).__name__} is not a transformers model")
     return family_of(inner.config)(inner, processor, name)
 
 
 def load(
     name: str,
     *,
-    dtype: torch.dtype | str = torch.float32,
+    dtype: torch.dtype | DType = torch.float32,
     device: str | torch.device | None = None,
     cache: Path | None = None,
     **options: Any,
@@ -85,26 +89,24 @@ def load(
         dtype: precision of the loaded weights; "auto" takes the checkpoint's own.
         device: None means the GPU if there is one, else the CPU. Do not combine it with `device_map`.
         cache: folder in which a VLM shipped in parts is assembled. None means ~/.cache/grip-vlm.
-        options: for `from_pretrained`, such as attn_implementation, device_map or quantization_config.
+        options: for `from_pretrained`, such as attn_implementation, device_map, quantization_config or
+            trust_remote_code. Pickles are not loaded unless use_safetensors is False.
 
     Raises:
         ValueError: nothing loads under that name, or the family cannot be pruned.
     """
-    from transformers import AutoConfig
-
-    folder = registry.PACKAGE / "assets" / name if name in shipped() else Path(name)
-    source = str(whole(folder, cache)) if folder.is_dir() else name
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        known = ", ".join(shipped())
-        message = (
-            f"no VLM {name!r}: neither shipped ({known}), nor a checkpoint folder, nor a hub id that can be reached"
-        )
-        raise ValueError(message) from error
+    if not isinstance(dtype, torch.dtype):
+        literals.check("dtype", dtype, DType)
+    elif not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type, not {dtype}")
     if device is None and "device_map" not in options:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return family_of(config).from_pretrained(source, name=name, dtype=dtype, device=device, **options)
-    except (ImportError, OSError, SafetensorError) as error:
-        raise ValueError(f"the checkpoint {name!r} does not load: {error}") from error
+        place = None if device is None else torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"no device {device!r}: {error}") from error
+    name = str(name)
+    folder = registry.PACKAGE / "assets" / name if name in shipped() else Path(name)
+    source = str(whole(folder, cache)) if (folder / "assembly.json").is_file() or name in shipped() else name
+    config = read_config(source, name, shipped(), bool(options.get("trust_remote_code")))
+    return family_of(config).from_pretrained(source, name=name, dtype=dtype, device=place, **options)

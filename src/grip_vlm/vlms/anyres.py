@@ -57,8 +57,9 @@ def anyres_patches(model: Any, image_sizes: Tensor, output: TowerOutput, **packi
     tile = config.vision_config.image_size
     side = tile // config.vision_config.patch_size
     sizes = image_sizes.tolist()
+    # An image that is not tiled has a newline at its end. A very flat one is tiled, but no row of its tiles is left.
     tiles = [
-        1 if tokens <= side * side + 1 else image_size_to_num_patches(size, config.image_grid_pinpoints, tile)
+        1 if tokens == side * side + 1 else image_size_to_num_patches(size, config.image_grid_pinpoints, tile)
         for tokens, size in zip(output.sizes, sizes, strict=True)
     ]
     indices = torch.arange(sum(tiles) * side * side, device=output.features.device).view(-1, side * side, 1)

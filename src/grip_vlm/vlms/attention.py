@@ -14,7 +14,10 @@ from transformers.masking_utils import eager_mask
 
 @contextmanager
 def attention_implementation(model: Any, name: str) -> Iterator[None]:
-    """Inside, the language model uses the attention implementation `name`; afterwards its own again."""
+    """Inside, the language model uses the attention implementation `name`; afterwards its own again.
+
+    The implementation is the model's, not the thread's: other threads must not run the model meanwhile.
+    """
     before = model.config.get_text_config()._attn_implementation
     model.set_attn_implementation({"text_config": name})
     try:
@@ -28,7 +31,8 @@ def gated_attention(model: Any, bias: Tensor) -> Iterator[None]:
     """Inside, the language model adds `bias` (B, L) to the attention logits of every key.
 
     The bias comes on top of whatever mask the family builds: causal, sliding or bidirectional. Transformers' own
-    registry of attention implementations is used, and the model's implementation is restored afterwards.
+    registry of attention implementations is used, and the model's implementation is restored afterwards. Training
+    alone uses it: other threads must not run the model meanwhile.
     """
 
     def mask_of(*args: Any, **kwargs: Any) -> Tensor:

@@ -25,7 +25,8 @@ class EarlyLayers:
 
     language: Any  # the language model
     attention_mask: Tensor  # (B, L) bool, False is padding and visual tokens that are outside `encoded.state`
-    question: list[Tensor]  # (M_b,) columns of the text after the images; no earlier text can attend to the images
+    question: list[Tensor]  # (M_b,) columns of the question
+    readers: list[Tensor]  # those of them after the last image; no earlier text can attend to all images
     inputs: list[Tensor]  # (B, L, D) hidden states that enter layer 0, 1, .., LAYER
     rotation: tuple[Tensor, Tensor]  # rotary embeddings
 
@@ -61,20 +62,18 @@ def read_early_layers(vlm: FrozenVLM, encoded: Encoded, method: str) -> EarlyLay
     in_state = torch.zeros_like(images)
     in_state[row, prompt.slots[row, token]] = True
     attention_mask = prompt.attention_mask.bool() & (in_state | ~images)
-    question = [
-        int(image.nonzero().max()) + 1 + torch.arange(length, device=attention_mask.device)
-        for image, length in zip(images, state.question_mask.sum(1).tolist(), strict=True)
-    ]
+    question, readers = ([row.nonzero()[:, 0] for row in rows] for rows in (encoded.question, encoded.readers))
     embeddings = _embeddings(vlm, encoded)
     rotation = language.rotary_emb(embeddings, position_ids=prompt.position_ids)
     inputs = list(_layer_inputs(language, embeddings, attention_mask, prompt.position_ids, rotation))
-    return EarlyLayers(language, attention_mask, question, inputs, rotation)
+    return EarlyLayers(language, attention_mask, question, readers, inputs, rotation)
 
 
 def question_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
     """Attention of the question to each visual token in layer LAYER, (B, N); 0 in rows without a question.
 
-    It is the mean over heads, then the maximum over question tokens.
+    It is the mean over heads, then the maximum over the question's tokens after the last image. Where the question
+    stands before the image, these are the template's last words, which attend to the question as well.
 
     Raises:
         ValueError: see `read_early_layers`.
@@ -85,7 +84,7 @@ def question_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
     k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     column = torch.arange(early.attention_mask.shape[1], device=early.attention_mask.device)
     scores = torch.zeros_like(state.visual_mask, dtype=torch.float32)  # (B, N)
-    for b, (rows, count) in enumerate(zip(early.question, state.counts.tolist(), strict=True)):
+    for b, (rows, count) in enumerate(zip(early.readers, state.counts.tolist(), strict=True)):
         if len(rows):
             visible = early.attention_mask[b] & (column <= rows[:, None])  # (M_b, L)
             logits = torch.einsum("hid,hjd->hij", q[b, :, rows], k[b]) * q.shape[-1] ** -0.5

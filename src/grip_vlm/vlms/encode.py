@@ -6,19 +6,22 @@ docs/port-a-model.md shows how to add a family.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
+from accelerate.utils import align_module_device
 from torch import Tensor
 
 from grip_vlm.mdp import Action, State
 from grip_vlm.sequence import Positions, Prompt, Sample, collate, pad_right, prune_sequence
-from grip_vlm.vlms.outputs import ListOutput, TensorOutput
+from grip_vlm.vlms.checks import PIXELS, check_inputs
+from grip_vlm.vlms.outputs import ListOutput, TensorOutput, check_flash
 from grip_vlm.vlms.places import image_indices, interleave, square_places
+from grip_vlm.vlms.question import Template, question_columns
 
-PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
 PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "labels")
 
 
@@ -31,6 +34,9 @@ class Encoded:
     pixels: Tensor | None = None  # (images, 3, H, W), for methods that run the tower on another image
     hidden: tuple[Tensor, ...] | None = None  # tower's hidden states, (runs, patches and CLS, C) per layer, if given
     patches: Tensor | None = None  # (T,) the patch of each visual token, counted over all runs; -1 for newline tokens
+    question: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.bool))  # (B, L) its tokens
+    readers: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.bool))  # (B, L) see below
+    """the question's tokens after the last visual token, the only ones whose attention reaches every visual token"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class Encoder:
     """the positions that `forward` expects minus those that `generate` expects"""
     tower_options: ClassVar[dict[str, Any]] = {}
     """keywords for the tower"""
+    closing = 0
+    """tokens that close an image and that the config does not name, at most; see `vlms/question.py`"""
+    tail = 6
+    """tokens that follow the last image where neither a word of the user nor a token that ends a turn does, at most"""
 
     def __init__(self, model: Any) -> None:
         if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
@@ -69,7 +79,14 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.model.device)
+        """Where inputs belong. An offloaded model's weights are nowhere, but its layers know where they run."""
+        device = torch.device(self.model.device)
+        return self._offload_device if device.type == "meta" else device
+
+    @cached_property
+    def _offload_device(self) -> torch.device:
+        embedded: Tensor = self.model.get_input_embeddings()(torch.zeros(1, dtype=torch.long))
+        return embedded.device
 
     @property
     def dim(self) -> int:
@@ -133,7 +150,7 @@ class Encoder:
                 row are its answer.
 
         Raises:
-            ValueError: placeholders and features do not match, or there is no image.
+            ValueError: the inputs are not a processor's output with images, or their placeholders do not match.
         """
         samples, output = self.samples(inputs)
         answer_length = inputs.get("answer_length", torch.zeros(len(samples), dtype=torch.long, device=self.device))
@@ -148,12 +165,11 @@ class Encoder:
         Raises:
             ValueError: see `encode`.
         """
+        check_inputs(inputs, self.model, self.device)
         ids = inputs["input_ids"]
         attention_mask = inputs.get("attention_mask")
         attention_mask = torch.ones_like(ids) if attention_mask is None else attention_mask
         present = [modality for modality, name in PIXELS.items() if inputs.get(name) is not None]
-        if not present:
-            raise ValueError(f"there is no image to prune: the processor gave none of {', '.join(PIXELS.values())}")
         masks = {modality: self.placeholders(ids, modality) for modality in present}  # (B, L) each
         is_visual = torch.stack(list(masks.values())).any(0)  # (B, L)
         where = {modality: mask[is_visual] for modality, mask in masks.items()}  # (T,) each
@@ -193,7 +209,8 @@ class Encoder:
 
     def _run_tower(self, inputs: dict[str, Any], modality: str, placeholders: int) -> TowerOutput:
         """As `run_tower`, but refuses an output that does not fit the number of placeholders."""
-        output = self.run_tower(inputs, modality)
+        with align_module_device(self.model.base_model):  # weights of its own, such as newlines, may be offloaded
+            output = self.run_tower(inputs, modality)
         features = len(output.features)
         if features != placeholders:
             raise ValueError(f"{placeholders} {modality} placeholders in the prompts, but {features} features")
@@ -208,30 +225,37 @@ class Encoder:
     ) -> Encoded:
         """Samples as one batch, padded on the left; the last answer_length (B,) tokens of each are its answer."""
         prompt = collate(samples, self._pad_token_id())
-        question, question_mask = self._question(prompt, answer_length)
+        question = self._question(prompt, answer_length)  # (B, L)
+        rows = [ids[mask] for ids, mask in zip(prompt.input_ids, question, strict=True)]
+        question_mask = pad_right([torch.ones_like(row, dtype=torch.bool) for row in rows], False)  # (B, M)
         state = State(
             visual=prompt.visual,
             visual_mask=prompt.slots >= 0,
             places=pad_right([sample.places for sample in samples]),
             image=pad_right([sample.image for sample in samples]),
-            question=question,
+            question=self.model.get_input_embeddings()(pad_right(rows)) * question_mask[..., None],
             question_mask=question_mask,
         )
-        return Encoded(prompt, state, pixels)
-
-    def _question(self, prompt: Prompt, answer_length: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings of the text after the last visual token, (B, M, D), and its mask (B, M).
-
-        In every family's template, this text is the question.
-        """
-        length = prompt.input_ids.shape[1]
-        column = torch.arange(length, device=prompt.input_ids.device)
+        column = torch.arange(question.shape[1], device=question.device)
         last = prompt.slots.amax(1) if prompt.slots.shape[1] else torch.full_like(answer_length, -1)
-        before_answer = column < length - answer_length[:, None]
-        is_question = (column > last[:, None]) & before_answer & prompt.attention_mask.bool()  # (B, L)
-        rows = [ids[mask] for ids, mask in zip(prompt.input_ids, is_question, strict=True)]
-        mask = pad_right([torch.ones_like(row, dtype=torch.bool) for row in rows], False)  # (B, M)
-        return self.model.get_input_embeddings()(pad_right(rows)) * mask[..., None], mask
+        return Encoded(prompt, state, pixels, question=question, readers=question & (column > last[:, None]))
+
+    @cached_property
+    def template(self) -> Template:
+        """What is known of the words around the user's. `FrozenVLM` adds what its processor tells."""
+        return Template.of_model(self.model, self.closing, self.tail)
+
+    def _question(self, prompt: Prompt, answer_length: Tensor) -> Tensor:
+        """Which tokens of the prompts are the question, (B, L) bool; see `vlms/question.py`."""
+        question = torch.zeros_like(prompt.attention_mask, dtype=torch.bool)
+        length = question.shape[1]
+        answers, padding = answer_length.tolist(), (prompt.attention_mask == 0).sum(1).tolist()
+        for row, (first, last) in enumerate(zip(padding, answers, strict=True)):
+            slots = prompt.slots[row]
+            visual = (slots[slots >= 0] - first).tolist()
+            ids = prompt.input_ids[row, first : length - last].tolist()
+            question[row, [first + column for column in question_columns(ids, visual, self.template)]] = True
+        return question
 
     def _pad_token_id(self) -> int:
         for pad in (self.model.generation_config.pad_token_id, self.model.config.get_text_config().pad_token_id):
@@ -269,23 +293,8 @@ class Encoder:
                 outputs[modality] = self.output_for(modality)(
                     pooler_output=pooled, deepstack_features=deepstack or None
                 )
-        position_ids = kept.inputs["position_ids"]
+        outputs["image"].remember_ends(self.model.generation_config)
+        position_ids = kept.inputs["position_ids"] + (self.forward_offset if forward else 0)
         if "flash" in (self.model.config.get_text_config()._attn_implementation or ""):
-            self._check_flash(position_ids, outputs.values())
-        offset = self.forward_offset if forward else 0
-        return {**kept.inputs, "position_ids": position_ids + offset, "mm_encoder_outputs": outputs}
-
-    def _check_flash(self, position_ids: Tensor, outputs: Iterable[ListOutput]) -> None:
-        """Refuse what FlashAttention in transformers would compute wrongly.
-
-        It takes gaps between the plain positions of a single row for borders of packed sequences. This is harmless in
-        a prefill in one piece, which still counts as one sequence. It is wrong in the later chunks of a prefill.
-        """
-        if self.bidirectional:
-            raise ValueError(
-                f"{type(self.model).__name__} lets the tokens of an image attend to each other in both directions, but "
-                "FlashAttention in transformers does not, pruned or not; load it with attn_implementation='sdpa'"
-            )
-        if position_ids.ndim == 2 and len(position_ids) == 1 and bool((position_ids.diff(dim=1) > 1).any()):
-            for output in outputs:
-                output.forbid_chunks()
+            check_flash(type(self.model).__name__, self.bidirectional, position_ids, outputs.values())
+        return {**kept.inputs, "position_ids": position_ids, "mm_encoder_outputs": outputs}

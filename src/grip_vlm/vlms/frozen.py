@@ -4,17 +4,25 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
+from accelerate.utils import align_module_device
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from grip_vlm import registry
 from grip_vlm.budget import Budget
+from grip_vlm.images import as_rgb
 from grip_vlm.mdp import Action
 from grip_vlm.vlms.encode import Encoded, Encoder
 from grip_vlm.vlms.inside import leaving
+from grip_vlm.vlms.loading import first, load_model
 from grip_vlm.vlms.places import grid_places
+from grip_vlm.vlms.prompts import chat_message, check_length, check_texts, count_new_tokens
+from grip_vlm.vlms.question import Template
 
 
 class Selector(Protocol):
@@ -61,37 +69,65 @@ class FrozenVLM(Encoder):
     @classmethod
     def from_pretrained(cls, source: str, *, name: str, device: str | torch.device | None, **options: Any) -> Self:
         """Load model and processor; `options` go to the model's `from_pretrained`."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        model, processor = load_model(source, name, device, **options)
+        return cls(model, processor, name)
 
-        model = AutoModelForImageTextToText.from_pretrained(source, **options).eval().requires_grad_(False)
-        if device is not None:
-            model = model.to(device)
-        return cls(model, AutoProcessor.from_pretrained(source, backend="pil"), name)
+    @cached_property
+    def template(self) -> Template:
+        """What is known of the words around the user's, from the config and the processor."""
+        known = super().template
+        tokenizer = getattr(self.processor, "tokenizer", None)
+        if tokenizer is None:
+            return known
+        try:
+            texts = [self.render([chat_message("user", word)], add_generation_prompt=True) for word in ("yes", "no")]
+        except ValueError:  # PaliGemma has no template
+            texts = []
+        return known.with_processor(tokenizer, texts)
 
     def fingerprint(self) -> str:
-        """Identifies the checkpoint cheaply, by type, width, image token and a hash of some token embeddings.
+        """Identifies the checkpoint cheaply, by type, width, image token and a hash of some token embeddings' signs.
 
-        The embeddings are rounded to bfloat16 first, because the same checkpoint may be loaded in several precisions.
+        Signs are the same in every precision.
         """
-        rows = self.model.get_input_embeddings().weight[:8].to(torch.bfloat16).float().cpu().numpy().tobytes()
-        config = self.model.config
-        return f"{config.model_type}-{self.dim}-{config.image_token_id}-{hashlib.sha256(rows).hexdigest()[:16]}"
+        return self._identity(self._embeddings(64).signbit())
+
+    def fits(self, fingerprint: str) -> bool:
+        """Whether a fingerprint is this checkpoint's. Scorers of older versions carry a hash of values in bfloat16."""
+        older = self._embeddings(8).to(torch.bfloat16).float()
+        return fingerprint in (self.fingerprint(), self._identity(older))
+
+    def _embeddings(self, count: int) -> Tensor:
+        """The first rows of the token embeddings, on the CPU."""
+        embedding = self.model.get_input_embeddings()
+        with align_module_device(embedding):  # brings offloaded weights back for a moment
+            rows: Tensor = embedding.weight[:count].detach().cpu()
+        return rows
+
+    def _identity(self, rows: Tensor) -> str:
+        config, digest = self.model.config, hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
+        return f"{config.model_type}-{self.dim}-{config.image_token_id}-{digest}"
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
 
     def inputs(
-        self, images: Sequence[Image.Image], questions: Sequence[str], answers: Sequence[str] | None = None
+        self, images: Sequence[Image.Image | str | Path], questions: Sequence[str], answers: Sequence[str] | None = None
     ) -> dict[str, Any]:
         """Processor outputs for one image and one question per sample, through the model's chat template.
 
         With `answers`, each prompt is followed by its answer as the template writes the model's turn, up to and
         including the token that ends the turn. `answer_length` (B,) then counts the tokens after the prompt.
+
+        Raises:
+            ValueError: an image, a question or an answer is not one, a prompt is longer than the language model's
+                context, or the processor or its chat template fails.
         """
+        check_texts("question", questions)
+        check_texts("answer", answers or ())
         tokenizer = self.processor.tokenizer
         texts = []
         for question in questions:
-            message = chat_message("user", question, image=True)
-            texts.append(self.processor.apply_chat_template([message], add_generation_prompt=True))
+            texts.append(self.render([chat_message("user", question, image=True)], add_generation_prompt=True))
         # Some templates write the first special token themselves. The tokenizer must not add it again.
         has_first = bool(tokenizer.bos_token) and texts[0].startswith(tokenizer.bos_token)
         options = {"add_special_tokens": False} if has_first else {}
@@ -113,19 +149,38 @@ class FrozenVLM(Encoder):
         """
         tokenizer, answer = self.processor.tokenizer, "yes"
         question = chat_message("user", "Is it?", image=True)
-        prompt = self.processor.apply_chat_template([question], add_generation_prompt=True)
-        conversation = self.processor.apply_chat_template([question, chat_message("assistant", answer)])
+        prompt = self.render([question], add_generation_prompt=True)
+        conversation = self.render([question, chat_message("assistant", answer)])
         start, _, end = conversation.rpartition(answer)
         space = start[len(start.rstrip()) :].removeprefix(prompt[len(prompt.rstrip()) :])
         special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         return space, next((token for token in special if end.lstrip().startswith(token)), tokenizer.eos_token)
 
-    def process(self, images: Sequence[Image.Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:
-        """The processor's outputs on the model's device, padded on the left."""
-        nested = [[image.convert("RGB")] for image in images]
+    def render(self, messages: Sequence[dict[str, Any]], **options: Any) -> str:
+        """The chat template's text.
+
+        Raises:
+            ValueError: there is no template, or it fails.
+        """
+        try:
+            text: str = self.processor.apply_chat_template(list(messages), **options)
+        except Exception as error:  # a template is a program of the checkpoint's
+            raise ValueError(f"the chat template of {self.name!r} fails: {first(error)}") from error
+        return text
+
+    def process(
+        self, images: Sequence[Image.Image | str | Path], texts: Sequence[str], **options: Any
+    ) -> dict[str, Any]:
+        """The processor's outputs on the model's device, padded on the left.
+
+        Raises:
+            ValueError: an image is none, or a prompt is longer than the language model's context.
+        """
+        nested = [[as_rgb(image)] for image in images]
         out = self.processor(
             images=nested, text=list(texts), return_tensors="pt", padding=True, padding_side="left", **options
         )
+        check_length(self.model.config.get_text_config(), out["input_ids"].shape[1], self.name)
         return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in out.items()}
 
     # ---- answer ------------------------------------------------------------------------------------------------------
@@ -164,35 +219,41 @@ class FrozenVLM(Encoder):
 
     def answer(
         self,
-        image: Image.Image,
+        image: Image.Image | str | Path,
         question: str,
-        pruner: Selector | None = None,
+        pruner: Selector | str | None = None,
         budget: int | float | str | Budget = 1.0,
         max_new_tokens: int = 32,
     ) -> Answer:
         """Answer one question about one image.
 
         Args:
-            pruner: None keeps every visual token.
+            image: a Pillow image or the path of a file.
+            pruner: an object, or a name as `registry.pruner` takes it. None keeps every visual token.
             budget: how many visual tokens the pruner keeps; see `Budget.parse`.
 
         Raises:
-            ValueError: the budget is impossible, or the pruner does not support this VLM.
+            ValueError: image or question is not one, the budget is impossible, or the pruner is unknown or does not
+                support this VLM.
         """
         parsed = Budget.parse(budget)
+        selector: Selector | None = registry.pruner(pruner, self.name) if isinstance(pruner, str) else pruner
+        if selector is not None and not hasattr(selector, "select"):
+            raise ValueError(f"a pruner is one of grip_vlm.load_pruner, or its name, not {type(pruner).__name__}")
+        image = as_rgb(image)
         start = time.perf_counter()
         encoded = self.encode(self.inputs([image], [question]))
         n = int(encoded.state.counts[0])
         action = Action(encoded.state.visual_mask)
-        if pruner is not None:
-            action = pruner.select(self, encoded, torch.tensor([parsed.k(n)], device=self.device))
+        if selector is not None:
+            action = selector.select(self, encoded, torch.tensor([parsed.k(n)], device=self.device))
         response = self.respond(encoded, action, max_new_tokens)
         self.synchronize()
         seconds = time.perf_counter() - start
         kept = round(float(response.per_layer[0]))
         return Answer(response.texts[0], n, kept, response.reached.indices(), seconds)
 
-    def visible_area(self, image: Image.Image, question: str) -> tuple[Image.Image, tuple[int, int]]:
+    def visible_area(self, image: Image.Image | str | Path, question: str) -> tuple[Image.Image, tuple[int, int]]:
         """The part of an image that the vision tower sees, and the grid of visual tokens over that part.
 
         The part is the central square if the processor crops, else the whole image.
@@ -203,6 +264,7 @@ class FrozenVLM(Encoder):
         Raises:
             ValueError: the visual tokens are not one grid over the image (tiles or pooled features, for example).
         """
+        image = as_rgb(image)
         state = self.encode(self.inputs([image], [question])).state
         places = state.places[0, : int(state.counts[0])].cpu()
         rows, columns = (len(set(places[:, axis].tolist())) for axis in (0, 1))
@@ -215,17 +277,3 @@ class FrozenVLM(Encoder):
         """Wait for the device. Clocks must be read after this."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def chat_message(role: str, text: str, image: bool = False) -> dict[str, Any]:
-    """One message in the form that chat templates read."""
-    return {"role": role, "content": [*([{"type": "image"}] if image else []), {"type": "text", "text": text}]}
-
-
-def count_new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
-    """How many tokens of a text `after` differ from those of `before`, the text that it begins with.
-
-    If the tokenizer merges characters across the border, the merged token counts as new.
-    """
-    same = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(before))
-    return len(after) - same

@@ -9,6 +9,9 @@ mask for all layers.
 Why hooks (ours): our own loop over the layers would repeat what each family does around them. A cache alone cannot tell
 which of its keys are padding, and that differs between layers in a ragged batch.
 
+Threads: a hook acts only in the thread that set it. Other threads may answer with the same model meanwhile, with or
+without hooks of their own.
+
 Exactness: every step equals the full sequence without a cache in which a token that leaves before layer l is masked as
 a key from layer l on (`tests/vlms/test_inside.py`).
 """
@@ -16,6 +19,7 @@ a key from layer l on (`tests/vlms/test_inside.py`).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -39,11 +43,17 @@ class Walk:
         column = torch.arange(visual.shape[1], device=visual.device)
         self.prompt = torch.where(attention_mask.bool(), column, -1)  # (B, S)
         self.columns: list[Tensor] = []  # (B, S_l) per layer: the prompt's columns that enter it, -1 is padding
+        self._thread = get_ident()
         self._rank = torch.empty(0)  # (B, S_l) the attention that tokens before the next cut receive
         self._replaced: dict[str, Any] = {}  # arguments of the layers since the last cut, in place of the model's
 
-    def enter(self, index: int, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The hook before layer `index`: returns the layer's arguments, unchanged or for fewer tokens."""
+    def enter(self, index: int, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+        """The hook before layer `index`: returns the layer's arguments, unchanged or for fewer tokens.
+
+        torch may still call a hook without keywords in another thread, while this one removes it.
+        """
+        if kwargs is None or get_ident() != self._thread:
+            return None
         hidden, cache = args[0], kwargs.get("past_key_values")
         if cache is None:
             raise ValueError("tokens that leave inside the language model need its cache: do not pass use_cache=False")

@@ -4,7 +4,7 @@ There is one entry per sample, however many images it has. Beams of ragged batch
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,17 @@ class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
         if name == "pooler_output":
             refuse_packing(sys._getframe(1).f_locals)
         return super().__getattribute__(name)
+
+    def remember_ends(self, config: Any) -> None:
+        """Keep the tokens that end and fill up an answer, for the next turn (`sequence.follow_up`).
+
+        Args:
+            config: the model's generation config.
+        """
+        eos = config.eos_token_id
+        ends = [] if eos is None else list(eos) if isinstance(eos, (list, tuple)) else [eos]
+        self.__dict__["eos_token_ids"] = ends
+        self.__dict__["pad_token_id"] = ends[0] if config.pad_token_id is None and ends else config.pad_token_id
 
     def forbid_chunks(self) -> None:
         """Refuse a prefill in chunks from now on. It alone reads the features by key."""
@@ -75,6 +86,29 @@ def refuse_packing(caller: Mapping[str, Any]) -> None:
             "transformers would take gaps between positions for borders of sequences. Leave use_cache alone in "
             "generate, or pass every pruned input to forward"
         )
+
+
+def check_flash(name: str, bidirectional: bool, position_ids: Tensor, outputs: Iterable[ListOutput]) -> None:
+    """Refuse what FlashAttention in transformers would compute wrongly.
+
+    It takes gaps between the plain positions of a single row for borders of packed sequences. This is harmless in a
+    prefill in one piece, which still counts as one sequence. It is wrong in the later chunks of a prefill.
+
+    Args:
+        name: of the model's class, for the message.
+        bidirectional: whether tokens of an image attend to each other in both directions.
+
+    Raises:
+        ValueError: the model needs attention in both directions.
+    """
+    if bidirectional:
+        raise ValueError(
+            f"{name} lets the tokens of an image attend to each other in both directions, but FlashAttention in "
+            "transformers does not, pruned or not; load it with attn_implementation='sdpa'"
+        )
+    if position_ids.ndim == 2 and len(position_ids) == 1 and bool((position_ids.diff(dim=1) > 1).any()):
+        for output in outputs:
+            output.forbid_chunks()
 
 
 @dataclass

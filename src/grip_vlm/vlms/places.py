@@ -21,8 +21,8 @@ def square_places(count: int) -> Tensor:
 
 def newline_places(rows: int, columns: int) -> Tensor:
     """Places of a grid whose rows each end with a newline token at the right edge, (rows * (columns + 1), 2)."""
-    cells = grid_places(rows, columns).view(rows, columns, 2)
-    ends = torch.stack([cells[:, 0, 0], torch.ones(rows)], dim=1)[:, None]  # (rows, 1, 2)
+    cells = grid_places(rows, columns).view(rows, columns, 2)  # a very narrow image has no columns
+    ends = torch.stack([(torch.arange(rows) + 0.5) / rows, torch.ones(rows)], dim=1)[:, None]  # (rows, 1, 2)
     return torch.cat([cells, ends], dim=1).flatten(0, 1)
 
 

@@ -13,7 +13,8 @@ b depends on the CLS token, which is untrained in tiny-llava.
 Deviations:
 
 - c' is scaled as b' is. In one version of the port c is raw, and alpha then hardly matters.
-- c reads only the question that follows the images.
+- c reads only the tokens after the last image. Where the question stands before it, these are the template's last
+  words, which attend to the question.
 - Shares are rounded by largest remainder and never exceed a region's tokens. A share may be 0.
 - Without CLS, b is the mean attention of all patches, as in the port.
 - Tokens are removed before the language model, whose first two layers therefore run twice. That cost is part of the

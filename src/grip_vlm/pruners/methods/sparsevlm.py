@@ -1,8 +1,8 @@
 """SparseVLM (arXiv 2410.04417): before layers 2, 6 and 15 of 32, keep what the question's relevant tokens attend to.
 
-The relevant tokens ("raters") are tokens of the question. A token is a rater if its similarity to the visual tokens,
-softmax over the question and mean over the image, is at least average. The rank is the raters' attention, mean over
-heads and raters.
+The relevant tokens ("raters") are tokens of the question after the last image, because no earlier one attends to it. A
+token is a rater if its similarity to the visual tokens, softmax over the question and mean over the image, is at least
+average. The rank is the raters' attention, mean over heads and raters.
 
 Deviations, in addition to those of `pruners/inside.py`:
 
@@ -14,15 +14,14 @@ Deviations, in addition to those of `pruners/inside.py`:
   of heads.
 """
 
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from grip_vlm.mdp import State
 from grip_vlm.pruners.inside import Inside
-from grip_vlm.sequence import pad_left
 from grip_vlm.vlms import Encoded
 
 
@@ -33,10 +32,12 @@ class Pruner(Inside):
         return [scale, scale**2, scale**3]
 
     def queries(self, encoded: Encoded) -> Tensor:
-        """The raters. The question is the end of the prompt."""
-        state, length = encoded.state, encoded.prompt.input_ids.shape[1]
-        rows = pad_left([row[mask] for row, mask in zip(raters(state), state.question_mask, strict=True)], False)
-        return F.pad(rows, (length - rows.shape[1], 0), value=False)
+        """The raters."""
+        readers = torch.zeros_like(encoded.state.question_mask)  # (B, M)
+        readers[encoded.state.question_mask] = encoded.readers[encoded.question]
+        queries = torch.zeros_like(encoded.question)  # (B, L)
+        queries[encoded.readers] = raters(replace(encoded.state, question_mask=readers))[readers]
+        return queries
 
 
 def raters(state: State) -> Tensor:

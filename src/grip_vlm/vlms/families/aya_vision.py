@@ -15,6 +15,7 @@ class VLM(FrozenVLM):
     """The processor's output does not give the grid of tiles. A token's place is therefore that within its tile."""
 
     output_type = TensorOutput
+    closing = 1  # the mark that closes an image
 
     def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         ids = inputs["input_ids"]

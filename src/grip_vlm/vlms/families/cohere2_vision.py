@@ -15,6 +15,7 @@ class VLM(FrozenVLM):
     """The processor's output does not give the grid of tiles. A token's place is therefore that within its tile."""
 
     output_type = TensorOutput
+    closing = 2  # the line break of the last tile, and the mark that closes an image
 
     def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         images: list[int] = []

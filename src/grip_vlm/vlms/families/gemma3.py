@@ -6,4 +6,5 @@ from grip_vlm.vlms.outputs import TensorOutput
 
 class VLM(FrozenVLM):
     output_type = TensorOutput
+    closing = 2  # a line break of two, and another before the mark that ends the turn
     bidirectional = True

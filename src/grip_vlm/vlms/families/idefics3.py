@@ -11,6 +11,8 @@ from grip_vlm.vlms.places import runs_of, square_places
 
 
 class VLM(FrozenVLM):
+    closing = 1  # the mark that closes an image
+
     def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         ids = inputs["input_ids"]
         images: list[list[list[int]]] = []  # image -> row of tiles -> tokens of each tile

@@ -15,6 +15,7 @@ class VLM(FrozenVLM):
     """The processor's output does not give the grid of tiles. A token's place is therefore that within its tile."""
 
     output_type = TensorOutput
+    closing = 2  # the mark that closes an image, and a line break
 
     def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         images = [last - first for _, first, last in runs_of(self.placeholders(inputs["input_ids"], modality))]

@@ -11,6 +11,9 @@ from grip_vlm.vlms.places import grid_places
 
 
 class VLM(FrozenVLM):
+    closing = 1  # [IMG_END]
+    tail = 3  # [IMG_END] and [/INST], with white space; a default system prompt stands before the images
+
     def layout(self, inputs: dict[str, Any], modality: str, output: TowerOutput) -> tuple[list[int], Tensor]:
         cell = self.model.config.vision_config.patch_size * self.model.config.spatial_merge_size
         shapes = (inputs["image_sizes"] // cell).tolist()

@@ -1,0 +1,138 @@
+"""JSON that somebody else wrote: parsed without surprises, and checked field by field against a dataclass.
+
+Ours, because a validation library would take longer to import than most files of rows take to read.
+"""
+
+import gzip
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from functools import cache
+from math import isfinite
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+
+MAX_LINE = 2**20  # bytes: no line of rows, or of questions about images, is that long
+WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
+WORDS |= {list: "a list", type(None): "null"}
+
+
+def parse(data: bytes) -> Any:
+    """The value of one JSON text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is not UTF-8 or not JSON, NaN or an infinite number stands in it, it is nested too deeply, or a
+            text in it holds half of a character (a lone surrogate).
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        value = _decoder().decode(text)
+        if re.search(r"\\u[dD]", text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the text is not UTF-8: {error.reason} at byte {error.start}") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds half of a character (a lone surrogate)") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return value
+
+
+def lines(path: Path, most: int | None = None, max_line: int = MAX_LINE) -> Iterator[bytes]:
+    """The lines of a file with their ends, one at a time; decompressed if the name ends in .gz.
+
+    Args:
+        most: bytes of all lines together, uncompressed. None sets no limit.
+        max_line: bytes of a line.
+
+    Raises:
+        ValueError: the path is no file, a line or the whole is too long, or it cannot be decompressed.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for, without end
+        raise ValueError(f"{str(path)!r} is not a file")
+    number = total = 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        try:
+            while line := file.readline(max_line + 1):
+                number, total = number + 1, total + len(line)
+                if len(line) > max_line:
+                    raise ValueError(f"{path}, line {number} is longer than {max_line} bytes")
+                if most is not None and total > most:
+                    raise ValueError(f"{path} holds more than {most} bytes; split it into several files")
+                yield line
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} cannot be decompressed: {error}") from error
+
+
+class _Rule(NamedTuple):
+    """What the value of one field may be."""
+
+    name: str
+    types: frozenset[type]
+    words: tuple[str, ...]
+    """Of a Literal; empty if any text is allowed."""
+    required: bool
+
+
+def check_fields(cls: type, values: Any) -> None:
+    """Refuse an object whose fields are not those of a dataclass, or have values of another type.
+
+    A whole number is accepted as a float. Types of what dictionaries hold are not checked.
+
+    Raises:
+        ValueError: the message names the field and what would be right.
+    """
+    if type(values) is not dict:
+        raise ValueError(f"it is {_told(values)}, not an object with fields")
+    rules, missing = _rules(cls), 0
+    for rule in rules:
+        value = values.get(rule.name, MISSING)
+        if value is MISSING:
+            missing += 1
+            if rule.required:
+                raise ValueError(f"the field {rule.name!r} is missing")
+        elif type(value) not in rule.types or (rule.words and value not in rule.words):
+            raise ValueError(f"{rule.name} must be {_allowed(rule)}, not {_told(value)}")
+        elif type(value) is float and not isfinite(value):
+            raise ValueError(f"{rule.name} must be a finite number, not {value}")
+    if len(values) > len(rules) - missing:
+        unknown = sorted(set(values) - {rule.name for rule in rules})
+        raise ValueError(f"the field {unknown[0]!r} is unknown")
+
+
+@cache
+def _rules(cls: type) -> list[_Rule]:
+    rules = []
+    for field in fields(cls):
+        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        words = get_args(field.type) if get_origin(field.type) is Literal else ()
+        types = {str} if words else {get_origin(kind) or kind for kind in kinds}
+        types |= {int} if float in types else set()
+        required = field.default is MISSING and field.default_factory is MISSING
+        rules.append(_Rule(field.name, frozenset(types), words, required))
+    return rules
+
+
+def _allowed(rule: _Rule) -> str:
+    if rule.words:
+        return f"one of {', '.join(map(repr, rule.words))}"
+    types = rule.types - ({int} if float in rule.types else set())
+    return " or ".join(sorted(WORDS[kind] for kind in types))
+
+
+def _told(value: Any) -> str:
+    """A value in a message: its kind, and itself if it is short."""
+    text = repr(value) if isinstance(value, (str, float, bool)) else str(value) if type(value) is int else ""
+    return f"{WORDS.get(type(value), type(value).__name__)}{f' ({text})' if 0 < len(text) <= 40 else ''}"
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not a number of JSON")
+
+    return json.JSONDecoder(parse_constant=refuse)

@@ -1,0 +1,46 @@
+"""Parts of prompts: messages, and what a text must be before a processor reads it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def chat_message(role: str, text: str, image: bool = False) -> dict[str, Any]:
+    """One message in the form that chat templates read."""
+    return {"role": role, "content": [*([{"type": "image"}] if image else []), {"type": "text", "text": text}]}
+
+
+def count_new_tokens(before: Sequence[int], after: Sequence[int]) -> int:
+    """How many tokens of a text `after` differ from those of `before`, the text that it begins with.
+
+    If the tokenizer merges characters across the border, the merged token counts as new.
+    """
+    same = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(before))
+    return len(after) - same
+
+
+def check_texts(what: str, texts: Sequence[str]) -> None:
+    """Raises ValueError if one of the texts is not text. `what` is how the message calls it."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"the {what} must be text, not {type(text).__name__}: {text!r}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the {what} {text!r} is not text: character {error.start} is half of one") from error
+
+
+def check_length(config: Any, length: int, name: str) -> None:
+    """Raises ValueError if a prompt of `length` tokens leaves no room for an answer in the language model's context.
+
+    Args:
+        config: of the language model.
+    """
+    context = getattr(config, "max_position_embeddings", None)
+    # Some checkpoints reach further by scaled rotary positions.
+    rope = getattr(config, "rope_parameters", None) or {}
+    factor = rope.get("factor") if isinstance(rope, dict) else None
+    if context and length >= context * (factor or 1):
+        raise ValueError(
+            f"image and question are {length} tokens, but the context of {name!r} is {int(context * (factor or 1))}; "
+            "shorten the question"
+        )
