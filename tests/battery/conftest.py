@@ -96,7 +96,7 @@ def refused(folder, capfd):
         assert line.startswith("grip-vlm: ")
         assert "Traceback" not in line
         assert line.isprintable()
-        assert len(line) < 10_000
+        assert len(line) < 20_000
         assert any(name in line for name in names), line
         assert contents(folder) == before
         return line

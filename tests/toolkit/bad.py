@@ -53,7 +53,7 @@ NO_PATH = {
     "a loop of links": "loop",
     "a dangling link": "dangling",
     "a long name": "a" * 300,
-    "a long path": "a/" * 3000,
+    "a long path": "a/" * 2200,
     **STRANGE,
 }
 NO_FILE = {"nothing": "", "a folder": "folder", **NO_PATH}

@@ -69,7 +69,8 @@ def evaluate(
             file.refuse_changed(facts.of_scorer(name, pruner.checkpoint, seed))
         for items in benchmarks:
             indices = range(first - 1, min(limit, items.count), step)
-            for start in track(range(0, len(indices), batch), description=items.name, transient=True, console=bars):
+            starts, hidden = range(0, len(indices), batch), not bars.is_terminal  # an empty line would be left
+            for start in track(starts, description=items.name, transient=True, console=bars, disable=hidden):
                 examples = [items.example(i) for i in indices[start : start + batch]]
                 blanks = [_blank(items, example, common) for example in examples]
                 for blank in blanks:
