@@ -97,6 +97,7 @@ def pareto(folder, refused):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "value"), TYPES)
 def test_a_field_of_another_type_is_named_with_its_line(pareto, field, value):
     line = pareto(LINE + json.dumps({**GOOD, field: value}).encode() + b"\n", "rows.jsonl, line 2")
@@ -150,7 +151,6 @@ def test_a_file_without_flops_is_named_with_what_writes_one(folder, refused, con
     )
 
 
-@pytest.mark.xfail(strict=True, reason="JSON parsers take the last of two values; nothing is said about the first")
 def test_a_key_that_stands_twice_is_refused(pareto):
     pareto(LINE[:-2] + b', "score": 0.0}\n', "rows.jsonl, line 1")
 
@@ -159,7 +159,6 @@ def test_a_report_has_nothing_to_compare_with_a_pruner_without_rows(refused):
     refused(["pareto", "good.jsonl", "--ours", "magic", "--report", "new"], "'magic'")
 
 
-@pytest.mark.xfail(strict=True, reason="tables and figures leave out the comparison, since `--ours` has a default")
 @pytest.mark.parametrize("outputs", [["--table", "table.md"], ["--out", "figure.png"]], ids=str)
 def test_a_pruner_without_rows_has_nothing_to_be_compared_with(refused, outputs):
     refused(["pareto", "good.jsonl", "--ours", "magic", *outputs], "'magic'")
