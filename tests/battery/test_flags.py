@@ -167,11 +167,13 @@ def arguments(flag, value):
     return [flag.command, *GOOD[flag.command], f"{flag.words}={value}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in GOOD if name != "list"])
 def test_a_good_command_is_refused_for_its_vlm_alone(refused, command):
     assert "no VLM 'no-vlm'" in refused([command, *GOOD[command]], "no-vlm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "value"), TYPES)
 def test_a_value_of_another_type_is_refused(refused, flag, value):
     refused(arguments(flag, value), *named(flag, value))
@@ -187,6 +189,7 @@ def test_an_impossible_budget_is_refused_with_the_rule(refused, flag, value):
     assert "a budget is a whole number of tokens (64)" in refused(arguments(flag, value), *named(flag, value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "value"), NAMES)
 def test_an_unknown_name_is_refused(refused, flag, value):
     refused(arguments(flag, value), *named(flag, value))
