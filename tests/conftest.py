@@ -8,10 +8,24 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import tiny
 
 import build
 from grip_vlm import cli, vlms
 from grip_vlm.benchmarks.data import load_examples
+
+# Families that between them have features in a list and in a tensor, and one- and three-dimensional positions.
+QUICK = {"llava", "llava_next", "qwen2_5_vl", "gemma3"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of what is tested for every family, `make quick` tests a few families."""
+    others = set(tiny.names()) - QUICK
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if others & {value for value in values if isinstance(value, str)}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

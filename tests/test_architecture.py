@@ -76,6 +76,7 @@ def test_imports_go_one_way(path):
         assert other == own or LEVEL[other] < LEVEL[own], f"{own or 'the root'} may not import {module}"
 
 
+@pytest.mark.slow
 def test_there_is_no_circle_of_imports():
     left = {module: imported_modules(path) & set(MODULES) for module, path in MODULES.items() if path != FACE}
     # What imports nothing that is left, or is imported by nothing that is left, is in no circle.
@@ -177,6 +178,7 @@ def test_importing_the_package_and_what_reads_rows_imports_neither_torch_nor_tra
     assert heavy_after(f"import {name}") == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

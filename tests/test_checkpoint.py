@@ -41,6 +41,7 @@ def change(folder, **notes):
     path.write_text(json.dumps({key: value for key, value in changed.items() if value is not None}))
 
 
+@pytest.mark.slow
 def test_weights_come_back_bit_for_bit(folder, scorer, vlm):
     loaded = checkpoint.load(folder, vlm).state_dict()
     assert list(loaded) == list(scorer.state_dict())

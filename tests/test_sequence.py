@@ -7,6 +7,7 @@ that whatever is lost, moved or mixed up shows.
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -114,6 +115,7 @@ def model_inputs(case):
 # ---- the pruned sequence ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @many
 @given(prunings())
 def test_nothing_but_dropped_placeholders_is_lost_and_the_order_stays(case):

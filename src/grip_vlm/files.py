@@ -72,16 +72,29 @@ def refuse_no_file(path: Path) -> None:
 
     Renaming a file onto a pipe or a device would replace it.
     """
+    _refuse_unless(path, Path.is_file, "a file")
+
+
+def refuse_no_folder(path: Path) -> None:
+    """Raise an OSError if `path` is no folder and cannot become one."""
+    _refuse_unless(path, Path.is_dir, "a folder")
+
+
+def _refuse_unless(path: Path, is_right: Callable[[Path], bool], what: str) -> None:
     try:
-        if path.name and "\0" not in str(path) and (path.is_file() or not os.path.lexists(path)):
-            above = next(folder for folder in path.parents if os.path.lexists(folder))
-            if above.is_dir() and len(os.fsencode(path.name)) <= LONGEST_NAME:
-                return
-            reason = f"{above} is not a folder" if not above.is_dir() else "its name is too long"
+        above = next((folder for folder in path.parents if os.path.lexists(folder)), path)
+        if not path.name or "\0" in str(path):
+            reason = f"it is not the name of {what}"
+        elif os.path.lexists(path) and not is_right(path):
+            reason = f"it is not {what}"
+        elif not above.is_dir():
+            reason = f"{above} is not a folder"
+        elif len(os.fsencode(path.name)) > LONGEST_NAME:
+            reason = "its name is too long"
         else:
-            reason = "it is not a file" if path.name and "\0" not in str(path) else "it is not the name of a file"
-    except OSError as error:
-        reason = str(error.strerror)
+            return
+    except (OSError, ValueError) as error:
+        reason = str(error)
     raise OSError(f"{str(path)!r} cannot be written: {reason}")
 
 

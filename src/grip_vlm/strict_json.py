@@ -25,8 +25,8 @@ def parse(data: bytes) -> Any:
     """The value of one JSON text in UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: it is not UTF-8 or not JSON, NaN or an infinite number stands in it, it is nested too deeply, or a
-            text in it holds half of a character (a lone surrogate).
+        ValueError: it is not UTF-8 or not JSON, NaN or an infinite number stands in it, a field stands twice, it is
+            nested too deeply, or a text in it holds half of a character (a lone surrogate).
     """
     try:
         text = data.decode("utf-8-sig")
@@ -135,4 +135,11 @@ def _decoder() -> json.JSONDecoder:
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not a number of JSON")
 
-    return json.JSONDecoder(parse_constant=refuse)
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):  # a parser would take the last and say nothing of the others
+            names = [name for name, _ in pairs]
+            raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        return values
+
+    return json.JSONDecoder(parse_constant=refuse, object_pairs_hook=once)

@@ -76,6 +76,7 @@ def test_every_split_has_all_ten_digits(split):
     assert set(digits(split)[1].tolist()) == set(range(10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_items_keep_a_patch_of_distance_from_each_other_and_from_the_edge(layout, crowded):

@@ -55,6 +55,7 @@ def test_the_benchmarks_are_found_in_their_folder():
 # ---- the contract ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_thirty_items_are_the_same_again(name):
     for index, item in enumerate(items(name)):
@@ -241,6 +242,7 @@ def truth(scene, text):
     raise AssertionError(f"unknown wording: {text}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "choice"])
 def test_a_hundred_answers_are_true_of_their_scenes(name, crowded):
@@ -266,6 +268,7 @@ def test_half_of_the_choices_need_two_facts():
     assert 80 <= len(two) <= 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "crowded"), [("pointing", False), ("pointing", True), ("choice", False)])
 def test_what_a_question_calls_next_to_a_thing_is_the_only_thing_around_it(name, crowded):
     """Three rows up or down is a patch of distance at most: nothing else may be as near as the thing meant."""
@@ -289,6 +292,7 @@ def without(scene, gone):
     return replace(scene, items=[nothing if any(item is other for other in gone) else item for item in scene.items])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_question_is_about_gives_the_answer_by_itself(name):
     for scene, question in composed_items(name):
@@ -326,6 +330,7 @@ def test_the_scene_behind_an_item_is_the_one_it_shows(name):
 # ---- balance ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["presence", "perception"])
 def test_yes_and_no_are_balanced(name):
     answers = Counter(item.answers[0] for item in items(name, 300))
@@ -333,6 +338,7 @@ def test_yes_and_no_are_balanced(name):
     assert 120 <= answers["yes"] <= 180
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wording", ["exactly", r"Is the \w+ \w+\?", "half"])
 def test_yes_and_no_are_balanced_for_every_wording_of_perception(wording):
     answers = [
@@ -342,6 +348,7 @@ def test_yes_and_no_are_balanced_for_every_wording_of_perception(wording):
     assert 0.38 <= answers.count("yes") / len(answers) <= 0.62
 
 
+@pytest.mark.slow
 def test_half_of_the_absent_things_combine_a_colour_and_a_shape_that_are_there():
     """Where the scene allows it; the other half does so by chance only."""
     mixed = []

@@ -104,6 +104,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_there_is_intact(what, vlm_dir, f
     assert not [path for path in folder.rglob(".*") if path.suffix in (".tmp", ".lock")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), MemoryError()], ids=str
 )

@@ -103,3 +103,15 @@ def test_a_report_compares_ours_with_the_others_over_counted_flops(capsys, tmp_p
     assert printed.startswith("**At 5 %**, the accuracy of uniform is ")
     assert "Frontier over FLOPs per answer: " in printed
     assert (tmp_path / "report" / "frontier.html").is_file()
+
+
+def test_flops_refuse_a_pruner_that_is_named_twice(mistake, tmp_path, vlm_dir):
+    words = ["flops", "--out", str(tmp_path / "flops.json"), "--vlm", str(vlm_dir), "--pruners", "full,full"]
+    assert "a pruner is named twice" in mistake(words)
+
+
+@pytest.mark.parametrize("named", ["choice,choice", "scenes,choice", "mine.jsonl,./mine.jsonl"])
+def test_evaluate_refuses_a_benchmark_that_is_named_twice(mistake, tmp_path, vlm_dir, named):
+    words = ["--vlm", str(vlm_dir), "--pruners", "full", "--benchmarks", named]
+    assert "is named twice" in mistake(["evaluate", "--out", str(tmp_path / "new" / "rows.jsonl"), *words])
+    assert list(tmp_path.iterdir()) == []

@@ -57,6 +57,7 @@ def refused(capsys):
 # ---- going on --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "differs"),
     [
@@ -122,6 +123,7 @@ def interrupted_after_step(out, number):
         hook.remove()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_that_the_same_command_goes_on_and_it_does(small, tmp_path, capsys):
     out = tmp_path / "run"
     command = [*small, "--steps", "2", "--save-every", "1", "--dev-every", "1", "--out", str(out)]
@@ -137,6 +139,7 @@ def test_an_interrupted_run_says_that_the_same_command_goes_on_and_it_does(small
 # ---- what a run starts from, and what it leaves beside it ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_relaxation_goes_on_from_the_scorer_it_is_given(small, done, tmp_path):
     main([*small, "--init", str(done), "--out", str(tmp_path / "more")])
     main([*small, "--out", str(tmp_path / "new")])
@@ -145,6 +148,7 @@ def test_a_relaxation_goes_on_from_the_scorer_it_is_given(small, done, tmp_path)
     assert not all(torch.equal(more[name], weight) for name, weight in begun.items())
 
 
+@pytest.mark.slow
 def test_curves_outlive_the_run_and_do_not_bar_it_from_going_on(small, tmp_path):
     pytest.importorskip("tensorboard")
     out = tmp_path / "run"
@@ -157,6 +161,7 @@ def test_curves_outlive_the_run_and_do_not_bar_it_from_going_on(small, tmp_path)
     assert sorted(path.name for path in out.iterdir()) == ["scorer.json", "scorer.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "one_pass"), [("0", True), ("0.5", False)])
 def test_a_relaxation_selects_as_it_was_trained_and_a_warm_up_one_token_after_another(
     share, one_pass, small, vlm, tmp_path
@@ -170,6 +175,7 @@ def test_an_imitation_of_a_rival_is_not_mixed_with_a_relaxation(mistake, tmp_pat
     assert line.startswith("grip-vlm: imitation 'distribution' is a rival's whole training: give attention_share 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imitation", "method"), [("distribution", "attention_distill"), ("bernoulli", "tprl_start"), ("subset", "warmup")]
 )
@@ -178,6 +184,7 @@ def test_a_warm_up_by_a_rivals_imitation_is_saved_under_its_name(imitation, meth
     assert checkpoint.read_notes(tmp_path / "run")["provenance"]["method"] == method
 
 
+@pytest.mark.slow
 def test_the_tprl_like_rival_goes_on_from_its_imitation(tmp_path, vlm_dir):
     small = ["--examples", "4", "--dev-examples", "2", "--steps", "1", "--batch", "2", "--vlm", str(vlm_dir)]
     start, out = str(tmp_path / "start"), tmp_path / "tprl"
@@ -187,6 +194,7 @@ def test_the_tprl_like_rival_goes_on_from_its_imitation(tmp_path, vlm_dir):
     assert pruners.load("tprl", scorer=out).checkpoint.startswith(str(out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "method"),
     [("sequential", "grip"), ("gibbs", "grip"), ("plackett_luce", "grip"), ("textbook", "grip_like")],

@@ -88,6 +88,7 @@ CHANGES = [change_answers, change_questions, change_images]
 # ---- changed data ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", [True, False], ids=["finished", "stopped"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_run_refuses_changed_data_by_name(change, ended, refused, command, folder):

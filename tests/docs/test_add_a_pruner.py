@@ -53,6 +53,7 @@ def test_the_method_is_a_file_of_about_forty_lines_at_most():
     assert METHOD.count("\n") <= 40
 
 
+@pytest.mark.slow
 def test_the_method_keeps_the_contract_and_its_case_worked_by_hand_is_right(copy):
     (command,) = [line for line in COMMANDS if line.startswith("python -m pytest")]
     printed = run(f"{command} -vv", copy)
@@ -76,6 +77,7 @@ def test_the_method_keeps_the_contract_and_its_case_worked_by_hand_is_right(copy
         assert name in names, name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("tiny-llava" not in vlms.shipped(), reason="no VLM is shipped yet")
 def test_the_commands_of_the_guide_run_as_they_stand(copy):
     """With one item per task."""

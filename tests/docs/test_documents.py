@@ -42,6 +42,7 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run_as_they_stand(desk):
     """In their order, with fewer steps and items."""
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("grip-vlm")]

@@ -20,6 +20,7 @@ def test_a_matrix_product_costs_two_flops_per_multiplication():
     assert count_flops(lambda: torch.ones(3, 5) @ torch.ones(5, 7)) == 2 * 3 * 5 * 7
 
 
+@pytest.mark.slow
 def test_an_answer_costs_more_flops_with_more_tokens_and_the_full_one_most(eager, examples):
     chosen = {name: pruners.load(name) for name in ("full", "random", "blind")}
     found = answer_flops(eager, chosen, [Budget.parse("0.1"), Budget.parse("0.5")], examples[:2])
@@ -32,6 +33,7 @@ def test_an_answer_costs_more_flops_with_more_tokens_and_the_full_one_most(eager
     assert tower < found["blind"]["0"] < found["random"]["0.1"] < found["random"]["0.5"] < found["full"]["1.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastv", "pyramiddrop", "sparsevlm", "vscan"])
 def test_methods_inside_the_language_model_are_counted_too(name, eager, examples):
     """They keep as many tokens per layer as their budget says, so their costs lie between the extremes."""

@@ -174,6 +174,7 @@ def test_a_file_that_is_not_there_has_no_rows(tmp_path):
     assert repair(tmp_path / "rows.jsonl") == []
 
 
+@pytest.mark.slow
 def test_the_size_of_a_batch_changes_no_answer(first, vlm, tmp_path):
     rows = evaluated(vlm, tmp_path / "rows.jsonl", batch=2)
     assert sorted(map(untimed, rows)) == sorted(map(untimed, first[1]))
@@ -199,6 +200,7 @@ def test_compressed_rows_are_read_and_not_appended_to(first, vlm, tmp_path):
         evaluated(vlm, path)
 
 
+@pytest.mark.slow
 def test_the_rows_of_all_shards_are_the_rows_of_one_run(first, vlm, tmp_path):
     parts = [evaluated(vlm, tmp_path / f"{i}.jsonl", shard=(i, 2)) for i in (1, 2)]
     assert [len(part) for part in parts] == [4 * 2 * 2, 4 * 2 * 1]

@@ -64,6 +64,7 @@ class Slow(random.Pruner):
         return super().select(*given)
 
 
+@pytest.mark.slow
 def test_a_timing_is_tower_pruner_and_answer_per_question_over_all_rounds_but_the_first(timed, examples, clock):
     jobs = [(name, Slow(clock, seconds, []), Budget(tokens=1)) for name, seconds in (("one", 2), ("two", 4))]
     one, two = measure_latency(timed, jobs, examples, batch=2, rounds=11, new_tokens=1, clock=clock)

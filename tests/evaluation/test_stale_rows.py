@@ -47,6 +47,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
 def test_an_item_that_has_changed_is_refused_by_name(vlm, data, tmp_path, change, message):
     out = tmp_path / "rows.jsonl"

@@ -63,6 +63,7 @@ def test_as_many_tokens_are_kept_as_the_budget_says(pruner, vlm, batch):
     assert make().select(vlm, batch, torch.tensor(K)).kept.tolist() == [kept_of(name, k) for k in K]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in UNTRAINED if name not in CONTROLS])
 @pytest.mark.parametrize("k", [2, 3, 7, 13, 50, 101, 195])
 def test_any_count_is_kept_exactly(name, k, vlm, batch):
@@ -87,6 +88,7 @@ def test_the_same_tokens_are_kept_again(pruner, vlm, batch):
     assert torch.equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_batch_keeps_what_single_runs_keep(pruner, vlm, batch, examples):
     together = pruner[1]().select(vlm, batch, torch.tensor(K))
     for row, (example, k) in enumerate(zip(examples, K, strict=False)):
@@ -98,6 +100,7 @@ def test_a_batch_keeps_what_single_runs_keep(pruner, vlm, batch, examples):
             torch.testing.assert_close(together.features[row][kept], single.features[0][kept], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_vlm_answers_from_what_is_kept(pruner, vlm, examples):
     name, make = pruner
     answer = vlm.answer(examples[0].image, examples[0].question, make(), 17, max_new_tokens=2)
@@ -200,6 +203,7 @@ def test_the_rows_of_the_grid_differ_by_one_point_at_most():
         assert int(lengths.max() - lengths.min()) <= 1
 
 
+@pytest.mark.slow
 def test_no_place_is_chosen_twice():
     for k in range(1, 197):
         assert len(set(nearest(square_places(196), grid(k)).tolist())) == k
@@ -215,6 +219,7 @@ def test_downsample_brings_features_of_its_own(vlm, batch):
     assert not torch.allclose(action.features[action.mask], batch.prompt.visual[action.mask], atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_a_vlm_in_half_precision_is_pruned_too(name, vlm_dir, examples):
     half = vlms.load(str(vlm_dir), dtype=torch.bfloat16, device="cpu")

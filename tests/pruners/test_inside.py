@@ -53,6 +53,7 @@ def test_the_schedule_is_the_papers_at_the_papers_budget(name, k, plan):
     assert pruners.load(name).plan(576, k, 32) == plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "layers"), [(196, 4), (576, 32), (300, 28), (24, 3), (7, 2)])
 def test_the_mean_over_the_layers_is_the_budget_or_less_than_a_token_below_it(name, n, layers):
     pruner = pruners.load(name)
@@ -106,6 +107,7 @@ def test_what_the_schedule_says_is_what_enters_and_reaches_the_last_layer(name, 
     assert response.per_layer.tolist() == [mean(plan, 4) for plan in plans]
 
 
+@pytest.mark.slow
 def test_the_same_tokens_are_kept_again_and_alone(name, vlm, batch, examples):
     pruner = pruners.load(name)
     together = respond(pruner, vlm, batch, torch.tensor(K), 3)

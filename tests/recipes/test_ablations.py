@@ -49,6 +49,7 @@ def test_transfer_trains_both_stages_on_the_other_five(task):
         assert sorted([task, *LINES[name].settings["data"].split(",")]) == TASKS
 
 
+@pytest.mark.slow
 def test_a_blind_scorer_is_blind_in_both_stages(ours, vlm):
     ours.scorer("budget-blind", 0)
     for name in ("budget-blind stage1", "budget-blind"):
@@ -62,6 +63,7 @@ def test_without_a_warm_up_a_new_scorer_goes_straight_to_grpo(ours):
     assert set(ours.trained) == {folder.name}
 
 
+@pytest.mark.slow
 def test_what_compare_trains_stays_in_its_folder(ours, tmp_path):
     assert ours.scorer("no anchor", 0) == tmp_path / "ablations" / "no_anchor-0"
     assert (tmp_path / "compare" / "stage1-0" / "scorer.json").is_file()
@@ -94,6 +96,7 @@ def test_an_unknown_ablation_is_refused_with_the_known_ones():
         Ablations(only=("no training",))
 
 
+@pytest.mark.slow
 def test_two_vlms_start_from_the_stage_1_of_compare_and_both_judge(ours, vlm):
     bank, _ = ours.banks("scenes", False)
     folder = two_vlms.trained(ours.base, bank, 0)

@@ -63,6 +63,7 @@ def records(vlm):
     return measure(vlm, vlm, methods, [Budget.parse("0.05")], "reading", range(1, 4), "dev")
 
 
+@pytest.mark.slow
 def test_every_method_answers_every_item_at_every_budget_once(records):
     keys = [(r.pruner, r.budget, r.item) for r in records]
     assert len(keys) == len(set(keys)) == 9

@@ -55,6 +55,7 @@ def test_the_same_lesson_about_the_same_scene_has_one_answer(layout):
                 assert answers.setdefault(question.text, question.answer) == question.answer
 
 
+@pytest.mark.slow
 def test_half_of_the_questions_are_lessons():
     scenes = [compose("train", i) for i in range(100)]
     asked = [question for i, scene in enumerate(scenes) for question in questions(scene, np.random.default_rng(i))]

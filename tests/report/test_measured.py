@@ -181,6 +181,7 @@ def test_a_full_that_gets_nothing_right_still_has_a_table():
     assert "| random | 0.1 |" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "magic"), [("figure.png", b"\x89PNG"), ("figure.svg", b"<?xml"), ("figure", b"\x89PNG")]
 )

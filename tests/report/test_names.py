@@ -37,6 +37,7 @@ def field(name):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_report_on_any_names_has_whole_tables_and_no_html_of_theirs(name, tmp_path):
     said = report.write_report(report.measure(field(name)), tmp_path)

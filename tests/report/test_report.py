@@ -90,6 +90,7 @@ def test_a_rival_at_the_same_accuracies_has_no_bjontegaard_difference():
     assert (dear.bjontegaard.value, dear.bjontegaard.low, dear.bjontegaard.high) == pytest.approx((0.0, 0.0, 0.0))
 
 
+@pytest.mark.slow
 def test_the_area_needs_all_budgets(measured):
     single = report.measure([*FIELD, *rows("single", shares(0.8), "0.1", 20)])
     area = {one.pruner: tables.estimate_text(one.area, 100, ".1f") for one in curve_summaries(single, TOKENS, "grip")}
@@ -137,6 +138,7 @@ def test_the_verdict_does_not_call_certain_what_holm_does_not():
     assert not Comparison("x", "0.1", 0.02, 0.001, 0.04, p=0.2).significant
 
 
+@pytest.mark.slow
 def test_a_report_has_every_figure_table_and_page(folder):
     figures_ = {f"{name}.{ending}" for name in ("kept", "flops", "seconds", "tasks") for ending in ("png", "svg")}
     texts = {"report.md", "table.md", "accuracy.tex", "frontier.html"}

@@ -62,6 +62,7 @@ def test_the_best_weights_are_saved_with_their_step_and_score(run, scores, best)
     assert (settings_in(out)["best_step"], settings_in(out)["dev"]) == (best, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [[0.1, 0.2, 0.5, 0.3, 0.4], [0.5, 0.1, 0.2, 0.3, 0.4]], ids=["best", "start"])
 def test_a_killed_run_ends_with_the_best_weights_of_an_uninterrupted_one(run, scores):
     whole, _ = run("whole", scores)

@@ -21,6 +21,7 @@ def scorer(vlm, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "forwards", "parts"),
     [
@@ -49,6 +50,7 @@ def test_a_dry_run_counts_images_tokens_bytes_forwards_and_hours(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_bytes_on_disk_are_those_that_a_run_writes(vlm_dir, tmp_path, capsys):
     words = ["warmup", "--vlm", str(vlm_dir), "--width", "16", *FEW.split(), "--out", str(tmp_path / "run")]
     main([*words, "--dry-run"])

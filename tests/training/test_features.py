@@ -36,6 +36,7 @@ def same(one, two):
     return told[0] == told[1] and here.keys() == there.keys() and all(equal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_free", [False, True])
 def test_examples_from_disk_are_those_in_memory_to_the_bit(label_free, vlm, examples, tmp_path):
     in_memory = build_bank(vlm, examples[:5], label_free, size=2)

@@ -43,6 +43,7 @@ def with_size(bank, size):
 # ---- halving ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError(GPU), RuntimeError(CPU), MemoryError()], ids=["gpu", "cpu", "python"]
 )
@@ -55,6 +56,7 @@ def test_a_forward_that_does_not_fit_is_halved_and_said_so(error):
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_one_row_that_does_not_fit_is_an_error():
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
         Fit().parts(torch.arange(4), 4, Room(0, torch.OutOfMemoryError(GPU)))
@@ -71,6 +73,7 @@ def test_without_a_limit_forwards_are_as_large_as_asked():
     assert forward.sizes == [8, 2]
 
 
+@pytest.mark.slow
 def test_a_step_that_does_not_fit_is_tried_again_with_half_the_size():
     fit, sizes = Fit(), []
 
@@ -136,6 +139,7 @@ class Small:
             raise torch.OutOfMemoryError(GPU)
 
 
+@pytest.mark.slow
 def test_a_model_with_room_for_two_prompts_gives_what_it_gives_with_more_room(vlm, bank):
     """The language model itself refuses larger forwards, in every use that training makes of it."""
     said = []
@@ -157,6 +161,7 @@ def test_a_model_with_room_for_two_prompts_gives_what_it_gives_with_more_room(vl
     assert own.fit.size <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["soft_topk", "st_gumbel", "dynamicvit", "noise_gate"])
 def test_a_relaxation_and_its_gradient_do_not_depend_on_the_micro_batch(name, vlm, bank):
     relax, found = rivals.load(name).relaxation(vlm, 0), {}

@@ -191,6 +191,7 @@ def test_a_higher_temperature_explores_more():
 # ---- the whole update ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_planted_token_is_found(seed):
     generator, scale = torch.Generator().manual_seed(seed), {}

@@ -57,6 +57,7 @@ GRPO = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", GRPO.values(), ids=GRPO)
 def test_a_token_that_is_rewarded_becomes_more_important_than_the_others(train, vlm, scorer, bank, tmp_path):
     before = lead(scorer, bank)
@@ -65,6 +66,7 @@ def test_a_token_that_is_rewarded_becomes_more_important_than_the_others(train, 
     assert lead(scorer, bank) > before + 0.5
 
 
+@pytest.mark.slow
 def test_ppo_makes_a_token_that_is_rewarded_more_important_than_the_others(vlm, scorer, bank, tmp_path):
     before = lead(scorer, bank)
     config = tprl.Config(out=tmp_path / "run", budget="20", **{**FEW, "batch": 16})
@@ -85,6 +87,7 @@ def test_imitation_comes_closer_to_its_teacher(imitate, vlm, scorer, bank, tmp_p
     assert last < first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["soft_topk", "st_gumbel", "dynamicvit", "noise_gate"])
 def test_the_loss_of_a_relaxation_falls(name, vlm, scorer, bank, tmp_path):
     batch, k = bank.batch(range(4)), torch.full((4,), 20)

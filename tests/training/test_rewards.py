@@ -62,6 +62,7 @@ def test_two_vlms_judge_a_subset_by_the_mean_of_their_rewards(vlm, second, bank,
     torch.testing.assert_close(mean_reward(judges, masks, exact_only=False)[0], (a + b) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "train",
     [grpo.train, partial(grpo.train, step=gibbs_step), grip_like.train],

@@ -62,6 +62,7 @@ def trained(train, vlm, scorer, bank, dev_score, config):
 # ---- killed and resumed ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "config"), TRAININGS.values(), ids=TRAININGS)
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(train, config, vlm, scorer, bank, dev, tmp_path):
     whole = trained(train, vlm, scorer, bank, dev, replace(config, out=tmp_path / "whole"))
@@ -74,6 +75,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(train, confi
     assert same_weights(trained(train, vlm, scorer, bank, dev, cut), whole)
 
 
+@pytest.mark.slow
 def test_resuming_with_other_settings_is_refused(vlm, scorer, bank, dev, tmp_path):
     config = GRPOConfig(out=tmp_path / "run", **SMALL)
     trained(grpo.train, vlm, scorer, bank, dev, config)
@@ -81,6 +83,7 @@ def test_resuming_with_other_settings_is_refused(vlm, scorer, bank, dev, tmp_pat
         trained(grpo.train, vlm, scorer, bank, dev, replace(config, group=4))
 
 
+@pytest.mark.slow
 def test_resuming_from_another_scorer_is_refused(vlm, scorer, bank, dev, tmp_path):
     config, other = GRPOConfig(out=tmp_path / "run", **SMALL), copy.deepcopy(scorer)
     trained(grpo.train, vlm, scorer, bank, dev, config)
@@ -93,6 +96,7 @@ def test_resuming_from_another_scorer_is_refused(vlm, scorer, bank, dev, tmp_pat
 # ---- what a run starts from and ends with ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_relaxation_goes_on_from_a_loaded_scorer_and_selects_as_that_did(vlm, scorer, bank, dev, tmp_path):
     trained(grpo.train, vlm, scorer, bank, dev, GRPOConfig(out=tmp_path / "begun", **SMALL))
     begun = checkpoint.load(tmp_path / "begun", vlm)
@@ -102,6 +106,7 @@ def test_a_relaxation_goes_on_from_a_loaded_scorer_and_selects_as_that_did(vlm, 
     assert not checkpoint.load(tmp_path / "run", vlm).config.one_pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grip", "grip_like", "tprl"])
 def test_a_policy_that_goes_on_from_a_relaxation_selects_one_token_after_another(
     name, vlm, scorer, bank, dev, tmp_path
@@ -131,6 +136,7 @@ def test_a_step_that_is_not_finite_stops_with_advice_and_moves_nothing(wrong, vl
     assert same_weights(before, scorer.state_dict())
 
 
+@pytest.mark.slow
 def test_the_scorer_on_disk_says_where_it_comes_from(vlm, scorer, bank, dev, tmp_path):
     trained(grpo.train, vlm, scorer, bank, dev, GRPOConfig(out=tmp_path / "run", **SMALL))
     notes = checkpoint.read_notes(tmp_path / "run")["provenance"]
@@ -139,6 +145,7 @@ def test_the_scorer_on_disk_says_where_it_comes_from(vlm, scorer, bank, dev, tmp
     assert set(notes["versions"]) == {"grip-vlm", "torch", "transformers"}
 
 
+@pytest.mark.slow
 def test_the_frozen_vlm_does_not_move(vlm, scorer, bank, dev, tmp_path):
     before = {name: weight.clone() for name, weight in vlm.model.state_dict().items()}
     trained(warmup, vlm, scorer, bank, dev, WarmupConfig(out=tmp_path / "run", attention_share=0.5, **SMALL))
@@ -146,6 +153,7 @@ def test_the_frozen_vlm_does_not_move(vlm, scorer, bank, dev, tmp_path):
     assert vlm.model.config.get_text_config()._attn_implementation == "sdpa"
 
 
+@pytest.mark.slow
 def test_mixed_precision_keeps_float32_weights(vlm_dir, tmp_path):
     small = "--examples 4 --dev-examples 2 --steps 1 --batch 2 --dev-every 1 --width 16 --precision bf16"
     command = f"-m grip_vlm.cli warmup --vlm {vlm_dir} --out {tmp_path / 'run'} {small}"

@@ -5,6 +5,8 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 WORKER = """
 import json, os, sys
 from pathlib import Path
@@ -38,6 +40,7 @@ out.write_text(json.dumps({"teachers": teachers, "digest": digest(scorer)}))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_run(vlm_dir, tmp_path):
     out = tmp_path / "run"
     (tmp_path / "worker.py").write_text(WORKER)

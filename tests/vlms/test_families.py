@@ -185,6 +185,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_ragged_batch_generates_what_single_runs_generate(family, way):
     if family.name == "paligemma2" and "static" in way:

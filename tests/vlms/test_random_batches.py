@@ -45,6 +45,7 @@ def last_logits(model, inputs):
     return model(**inputs, use_cache=False).logits[:, -1]
 
 
+@pytest.mark.slow
 @FAMILIES
 @few
 @given(asked=questions(), side=SIDES, budgets=BUDGETS, per_image=st.booleans())
@@ -65,6 +66,7 @@ def test_a_batch_of_any_budgets_equals_single_runs(name, asked, side, budgets, p
         torch.testing.assert_close(together[i : i + 1], last_logits(family.model, alone), **CLOSE)
 
 
+@pytest.mark.slow
 @FAMILIES
 @few
 @given(asked=questions(), side=SIDES, share=st.sampled_from([0.0, 0.2, 0.5, 0.9]), seed=st.integers(0, 99))

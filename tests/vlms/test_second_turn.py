@@ -32,6 +32,7 @@ def early_end(family):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != RECURRENT])
 @pytest.mark.parametrize("told", [True, False])
 @torch.no_grad()

@@ -29,6 +29,7 @@ def ask(vlm, job):
     return answer.text, answer.kept_indices
 
 
+@pytest.mark.slow
 def test_answers_in_threads_are_those_of_one_thread(vlm):
     jobs = [(method, seed) for seed in range(4) for method in METHODS]
     expected = [ask(vlm, job) for job in jobs]

@@ -124,6 +124,7 @@ def folder(request, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_commands_train_and_answer_with_any_family(folder, capsys):
     small = "--steps 2 --batch 2 --examples 4 --dev-examples 2 --dev-every 2"
     common = f"--vlm {folder / 'vlm'} --data {folder / 'mine.jsonl'} {small}"

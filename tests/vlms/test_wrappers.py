@@ -63,6 +63,7 @@ def partly_on_disk(model, folder):
     return dispatch_model(model, {**places, **own}, main_device="cpu", offload_dir=str(folder), force_hooks=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [offloaded, partly_on_disk])
 @pytest.mark.parametrize("name", FEW)
 @torch.no_grad()

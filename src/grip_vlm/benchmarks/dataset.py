@@ -95,14 +95,17 @@ def _load(name: str, source: str, files: list[Path], config: str | None, split: 
         import datasets
     except ImportError as error:
         raise ValueError("published benchmarks need the package `datasets`: pip install 'grip-vlm[bench]'") from error
+    datasets.disable_progress_bars()  # they would stand before an error's one line
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs, its errors say
     try:
         if files:
             kind = "parquet" if files[0].suffix == ".parquet" else "json"
             return datasets.load_dataset(kind, data_files=[str(file) for file in files], split="train")
         return datasets.load_dataset(source, config, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # a broken file reaches readers of several kinds
+        said = str(error) or type(error).__name__
         raise ValueError(
-            f"benchmark {name!r} does not load from {source} ({error}); --data-root DIR reads copies"
+            f"benchmark {name!r} does not load from {source} ({said}); --data-root DIR reads copies"
         ) from error
 
 

@@ -37,7 +37,7 @@ def named(words: Sequence[str]) -> list[str]:
         ValueError: a benchmark is named twice.
     """
     names = [name for word in words for name in (benchmarks.composed() if word == "scenes" else [word])]
-    places = [os.path.realpath(name) if name.endswith(".jsonl") else name for name in names]
+    places = [os.path.realpath(name) if name.endswith(".jsonl") and "\0" not in name else name for name in names]
     for place, name in enumerate(names):
         if places[place] in places[:place]:
             raise ValueError(f"benchmark {name!r} is named twice; its items would count twice")

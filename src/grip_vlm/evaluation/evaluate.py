@@ -57,9 +57,7 @@ def evaluate(
             VLM's weights or precision, or a scorer.
         OSError: `out` cannot be written.
     """
-    first, step = shard
-    if not 1 <= first <= step:
-        raise ValueError(f"a shard is i/n with 1 <= i <= n, got {first}/{step}")
+    first, step = check_shard(*shard)
     if len({items.name for items in benchmarks}) < len(benchmarks):
         raise ValueError("a benchmark is named twice; its items would count twice")
     rows = []
@@ -71,7 +69,8 @@ def evaluate(
             file.refuse_changed(facts.of_scorer(name, pruner.checkpoint, seed))
         for items in benchmarks:
             indices = range(first - 1, min(limit, items.count), step)
-            for start in track(range(0, len(indices), batch), description=items.name, transient=True, console=bars):
+            starts, hidden = range(0, len(indices), batch), not bars.is_terminal  # an empty line would be left
+            for start in track(starts, description=items.name, transient=True, console=bars, disable=hidden):
                 examples = [items.example(i) for i in indices[start : start + batch]]
                 blanks = [_blank(items, example, common) for example in examples]
                 for blank in blanks:
@@ -181,9 +180,16 @@ def parse_shard(text: str) -> tuple[int, int]:
     """`i/n` -> (i, n).
 
     Raises:
-        ValueError: the text has another form.
+        ValueError: the text has another form, or the shard is impossible.
     """
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if not match:
         raise ValueError(f"a shard is i/n, such as 2/8, got {text!r}")
-    return int(match[1]), int(match[2])
+    return check_shard(int(match[1]), int(match[2]))
+
+
+def check_shard(first: int, step: int) -> tuple[int, int]:
+    """The shard itself. Raises a ValueError if it is impossible."""
+    if not 1 <= first <= step:
+        raise ValueError(f"a shard is i/n with 1 <= i <= n, got {first}/{step}")
+    return first, step

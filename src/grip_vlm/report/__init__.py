@@ -13,12 +13,15 @@ from grip_vlm.report.summaries import curve_summaries
 __all__ = ["Point", "measure", "metrics", "points", "read_rows", "table", "write", "write_report"]
 
 
+OURS = "grip"  # the pruner that the others are compared with if nothing else is said
+
+
 def points(rows: Sequence[Row]) -> list[Point]:
     """One point per pruner and budget, sorted by pruner and tokens kept."""
     return measure(rows).points
 
 
-def table(rows: Sequence[Row], ours: str = "grip", timed: bool = True) -> str:
+def table(rows: Sequence[Row], ours: str = OURS, timed: bool = True) -> str:
     """A Markdown table of every pruner and budget with the paired difference of ours to each.
 
     Seconds are shown if `timed`. Raises what `measure` raises.
@@ -31,7 +34,7 @@ def write(
     out: Path | None = None,
     table_path: Path | None = None,
     folder: Path | None = None,
-    ours: str = "grip",
+    ours: str = OURS,
     flops: Path | None = None,
 ) -> str:
     """Read rows and write the outputs that have a path.
@@ -54,12 +57,19 @@ def write(
         raise ValueError("nothing to write; give --out FIGURE.png, --table TABLE.md or --report FOLDER")
     rows = read_rows(paths)
     measured = measure(rows, read_flops(flops, rows[0].vlm) if flops else None)
+    if ours != OURS:  # tables and figures of methods without grip are drawn without a comparison
+        _refuse_unmeasured(measured, ours)
     text = _table(measured, ours) + metrics.markdown(rows)
     if out:
         _figure(measured, out, ours)
     if table_path:
         write_text(table_path, text)
     return write_report(measured, folder, ours) if folder else text
+
+
+def _refuse_unmeasured(measured: Measured, ours: str) -> None:
+    if ours not in measured.pruners():
+        raise ValueError(f"there are no rows of {ours!r} to compare; measured were {', '.join(measured.pruners())}")
 
 
 def _table(measured: Measured, ours: str) -> str:
@@ -72,7 +82,7 @@ def _figure(measured: Measured, path: Path, ours: str) -> None:
     figures.accuracy_over_cost(measured, TOKENS, ours, path)
 
 
-def write_report(measured: Measured, folder: Path, ours: str = "grip") -> str:
+def write_report(measured: Measured, folder: Path, ours: str = OURS) -> str:
     """Write the whole report into a folder.
 
     - report.md: sentences, accuracy by budget, numbers of whole curves.
@@ -89,8 +99,7 @@ def write_report(measured: Measured, folder: Path, ours: str = "grip") -> str:
     """
     from grip_vlm.report import figures, interactive
 
-    if ours not in measured.pruners():
-        raise ValueError(f"there are no rows of {ours!r} to compare; measured were {', '.join(measured.pruners())}")
+    _refuse_unmeasured(measured, ours)
     compared = comparisons(measured, ours)
     accuracy = tables.accuracy_by_budget(measured, compared)
     sentences = [verdict.differences_by_budget(measured, compared, ours)]

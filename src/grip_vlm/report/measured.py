@@ -96,18 +96,18 @@ def read_flops(path: Path, vlm: str) -> Flops:
     """
     command = f"`grip-vlm flops --vlm {vlm} --out {path}` writes one"
     try:
-        content = strict_json.parse(path.read_bytes())
+        content = strict_json.parse(b"".join(strict_json.lines(path, 2**24)))
         counted_vlm = str(content["vlm"])
         flops = {str(name): dict(by_budget) for name, by_budget in content["flops"].items()}
         for name, number in ((name, number) for name, counted in flops.items() for number in counted.values()):
-            if type(number) not in (int, float) or number <= 0:
+            if type(number) not in (int, float) or not 0 < number < float("inf"):
                 raise ValueError(f"{name}: FLOPs must be numbers above 0, not {number!r}")
-        if not flops:
-            raise ValueError("there are none")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not hold FLOPs ({error!r}); {command}") from error
     if counted_vlm != vlm:
         raise ValueError(f"{path} has the FLOPs of {counted_vlm}, the rows are of {vlm}; {command}")
+    if not flops:
+        raise ValueError(f"{path} does not hold FLOPs of any pruner; {command}")
     return flops
 
 

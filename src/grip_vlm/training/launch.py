@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 
 from grip_vlm import checkpoint
-from grip_vlm.files import exclusive, sweep
+from grip_vlm.files import exclusive, refuse_no_folder, sweep
 from grip_vlm.scorer import Scorer
 from grip_vlm.training.bank import Bank
 from grip_vlm.training.data import load_data
@@ -82,6 +82,8 @@ def claimed(config: RunConfig) -> Iterator[None]:
         yield
         return
     checkpoint.refuse_foreign(config.out)
+    if config.features is not None:
+        refuse_no_folder(config.features)
     with exclusive(config.out):
         sweep(state_folder(config.out))
         yield

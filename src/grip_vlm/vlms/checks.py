@@ -38,6 +38,9 @@ def check_inputs(inputs: Any, model: Any, device: torch.device) -> None:
             f"there is no image to prune: the processor gave none of {', '.join(PIXELS.values())}; give prompts of "
             "text alone to the model as they are"
         )
+    for name, value in present.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, not {type(value).__name__}; {right}")
     is_spread = hasattr(model, "hf_device_map") or hasattr(model, "_hf_hook")
     for name, value in {"input_ids": ids, "attention_mask": mask, **present}.items():
         if isinstance(value, Tensor) and value.device != device and not (is_spread and value.device.type != "meta"):

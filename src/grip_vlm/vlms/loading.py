@@ -4,6 +4,7 @@ Nothing of a checkpoint is run unless the caller asks for it: pickles are not lo
 `trust_remote_code=True`. Nobody is asked a question on the terminal.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +41,8 @@ def read_config(source: str, name: str, shipped: list[str], trust: bool) -> Any:
 
     try:
         raw, _ = PreTrainedConfig.get_config_dict(source)
-    except (OSError, ValueError) as error:
-        if Path(source, "config.json").is_file():
+    except Exception as error:  # what is no configuration reaches code of any kind
+        if os.path.isfile(os.path.join(source, "config.json")):
             raise ValueError(f"the checkpoint {name!r} does not load: {first(error)}") from error
         raise ValueError(
             f"no VLM {name!r}: neither shipped ({', '.join(shipped)}), nor a checkpoint folder, nor a hub id that can "
@@ -53,7 +54,11 @@ def read_config(source: str, name: str, shipped: list[str], trust: bool) -> Any:
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=trust)
     except Exception as error:  # a configuration's values reach code of any kind
-        if kind in CONVERTED:
+        if kind is None:
+            raise ValueError(
+                f"the checkpoint {name!r} does not load: its config.json is missing or has no model_type"
+            ) from error
+        if isinstance(kind, str) and kind in CONVERTED:
             hint = f"; the same weights for transformers are {CONVERTED[kind]}"
         elif "auto_map" in raw and not trust:
             hint = "; pass trust_remote_code=True if you trust the code in it"
@@ -95,7 +100,7 @@ def load_model(source: str, name: str, device: str | torch.device | None, **opti
 
 
 def check_weights(model: Any, info: dict[str, Any], name: str) -> None:
-    """Refuse a model with weights that are made up, NaN or infinite.
+    """Refuse a model with weights that are made up, NaN or infinite, or with fewer layers than its files have.
 
     Args:
         info: what `from_pretrained` tells of the loading. Weights that are tied to others do not count as missing.
@@ -107,6 +112,12 @@ def check_weights(model: Any, info: dict[str, Any], name: str) -> None:
             raise ValueError(
                 f"the checkpoint {name!r} does not load: {what} {', '.join(keys[:3])}{more}; transformers would fill "
                 "these weights with random numbers"
+            )
+    for key in sorted(info["unexpected_keys"]):
+        parent, layers, _ = key.partition(".layers.")
+        if layers and hasattr(dict(model.named_modules()).get(parent), "layers"):
+            raise ValueError(
+                f"the checkpoint {name!r} does not load: its files have {key}, but by its config there are fewer layers"
             )
     for key, weight in model.named_parameters():
         # One pass over the weights: a sum is finite if all summands are.
