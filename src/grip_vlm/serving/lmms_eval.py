@@ -78,7 +78,7 @@ class GripVLM(lmms):  # type: ignore[misc]
         }
         chosen = pruners.load(pruner, scorer=scorer)
         chosen_device = PartialState(cpu=not torch.cuda.is_available()).device if device is None else device
-        attention = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+        attention: dict[str, Any] = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
         self.vlm = vlms.load(pretrained, dtype=dtype, device=chosen_device, **attention)
         self.device = self.vlm.device
         self.prune = partial(chosen.prune, self.vlm, **options)
