@@ -122,11 +122,11 @@ def test_audio_is_refused():
         ({"pretrained": "no/such-model"}, "no VLM 'no/such-model'"),
         ({"scorer": "tiny-llava"}, "random"),
         ({"per_image": "yes"}, "per_image must be true or false"),
-        ({"positions": "mrope"}, "positions must be one of original, compact"),
+        ({"positions": "mrope"}, "positions must be one of 'original', 'compact'"),
         ({"min_tokens": 0}, "min_tokens must be a whole number of at least 1, not 0"),
         ({"num_frames": 2.5}, "num_frames must be a whole number of at least 1, not 2.5"),
         ({"batch_size": "auto"}, "batch_size must be a whole number of at least 1, not 'auto'"),
-        ({"dtype": "int5"}, "dtype must be one of auto, float32"),
+        ({"dtype": "int5"}, "dtype must be one of 'float32', 'bfloat16'"),
     ],
 )
 def test_wrong_arguments_get_one_line(wrong, message):

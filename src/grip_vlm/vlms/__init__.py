@@ -4,6 +4,7 @@
 the family by the checkpoint's `model_type`.
 """
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,6 +108,8 @@ def load(
         raise ValueError(f"no device {device!r}: {error}") from error
     name = str(name)
     folder = registry.PACKAGE / "assets" / name if name in shipped() else Path(name)
-    source = str(whole(folder, cache)) if (folder / "assembly.json").is_file() or name in shipped() else name
+    source = str(folder) if name in shipped() else name
+    if os.path.isfile(folder / "assembly.json"):  # False for names that no file can have, too
+        source = str(whole(folder, cache))
     config = read_config(source, name, shipped(), bool(options.get("trust_remote_code")))
     return family_of(config).from_pretrained(source, name=name, dtype=dtype, device=place, **options)
