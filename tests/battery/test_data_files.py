@@ -10,6 +10,8 @@ from toolkit import bad
 
 from grip_vlm import benchmarks
 
+pytestmark = pytest.mark.slow
+
 ROW = {"image": "scene.png", "question": "What is it?", "answers": ["red"]}
 GOOD = json.dumps(ROW).encode()
 TYPES = [

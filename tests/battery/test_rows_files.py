@@ -41,10 +41,10 @@ IMPOSSIBLE = [
 BUDGETS = [pytest.param(value, id=name) for name, value in bad.NOT_A_BUDGET.items() if value != bad.SURROGATE]
 FILES = {
     "no archive": ("rows.jsonl.gz", LINE),
-    "half of an archive": ("rows.jsonl.gz", gzip.compress(LINE * 50)[:-20]),
-    "a broken archive": ("rows.jsonl.gz", gzip.compress(LINE)[:20] + b"x" * 50),
-    "an archive of something else": ("rows.jsonl.gz", gzip.compress(b"\x89PNG\r\n" * 99)),
-    "an archive in an archive": ("rows.jsonl.gz", gzip.compress(gzip.compress(LINE))),
+    "half of an archive": ("rows.jsonl.gz", gzip.compress(LINE * 50, mtime=0)[:-20]),
+    "a broken archive": ("rows.jsonl.gz", gzip.compress(LINE, mtime=0)[:20] + b"x" * 50),
+    "an archive of something else": ("rows.jsonl.gz", gzip.compress(b"\x89PNG\r\n" * 99, mtime=0)),
+    "an archive in an archive": ("rows.jsonl.gz", gzip.compress(gzip.compress(LINE), mtime=0)),
     "a picture": ("rows.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(99)),
     "an empty file": ("rows.jsonl", b""),
     "empty lines": ("rows.jsonl", LINE + b"\n\n" + LINE),

@@ -13,6 +13,8 @@ from toolkit import bad
 from grip_vlm import vlms
 from grip_vlm.registry import PACKAGE
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = PACKAGE / "assets" / "tiny-llava"
 CONFIG = json.loads((SHIPPED / "config.json").read_text())
 RAW = (SHIPPED / "model.safetensors").read_bytes()

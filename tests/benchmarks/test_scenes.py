@@ -12,6 +12,8 @@ from grip_vlm.benchmarks.scenes.glyphs import COLOURS, LETTERS, SHAPES
 from grip_vlm.benchmarks.scenes.pixels import digits
 from pool import DENSE, FRAME, SHAFT, TIP, dense_labels
 
+pytestmark = pytest.mark.slow
+
 
 def scenes(layout, count=60, crowded=False):
     return [compose("dev", index, layout, crowded=crowded) for index in range(count)]

@@ -8,6 +8,8 @@ import pytest
 from grip_vlm.benchmarks.spread import GRID, LAYOUTS, compose, lessons
 from grip_vlm.benchmarks.spread.colours import COLOURS
 
+pytestmark = pytest.mark.slow
+
 COLOUR = "|".join(COLOURS)
 
 

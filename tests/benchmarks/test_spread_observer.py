@@ -9,6 +9,8 @@ import pytest
 from grip_vlm.benchmarks.spread import GRID, TASKS, Question, ask
 from grip_vlm.benchmarks.spread.observer import Prior, blind, certain, chance, seen_by_chance
 
+pytestmark = pytest.mark.slow
+
 KS = (0, 1, 2, 4, 8, 16, 32)
 
 

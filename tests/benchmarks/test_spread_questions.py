@@ -15,6 +15,8 @@ from grip_vlm.benchmarks.spread.pixels import CLOTHES
 from grip_vlm.benchmarks.spread.tasks import choice, diagram, perception, pointing, presence, reading
 from grip_vlm.benchmarks.spread.thing import SHAPES
 
+pytestmark = pytest.mark.slow
+
 MODULES = {
     module.__name__.rpartition(".")[2]: module for module in (choice, diagram, perception, pointing, presence, reading)
 }

@@ -9,6 +9,8 @@ from grip_vlm.benchmarks.spread.fonts import fonts
 from grip_vlm.benchmarks.spread.pixels import CLOTHES, clothes, digits
 from grip_vlm.benchmarks.spread.texts import vocabulary, words
 
+pytestmark = pytest.mark.slow
+
 
 def scenes(layout, count=12):
     return [compose("dev", index, layout=layout) for index in range(count)]

@@ -7,6 +7,8 @@ import pytest
 from grip_vlm.cli import main
 from grip_vlm.evaluation.rows import read
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("flags", "message"),

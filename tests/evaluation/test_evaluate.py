@@ -194,7 +194,7 @@ def test_the_vision_tower_runs_once_for_all_pruners_and_not_at_all_for_known_row
 
 def test_compressed_rows_are_read_and_not_appended_to(first, vlm, tmp_path):
     path = tmp_path / "rows.jsonl.gz"
-    path.write_bytes(gzip.compress(first[0]))
+    path.write_bytes(gzip.compress(first[0], mtime=0))
     assert read(path)[0] == first[1]
     with pytest.raises(ValueError, match=r"rows cannot be appended to .*rows\.jsonl\.gz because it is compressed"):
         evaluated(vlm, path)

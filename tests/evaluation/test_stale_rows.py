@@ -18,6 +18,8 @@ from grip_vlm.evaluation.rows import read, read_rows
 from grip_vlm.evaluation.weights import digest_of_weights
 from grip_vlm.scorer import Scorer, ScorerConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path):

@@ -23,6 +23,8 @@ from smol_llava.packing import IGNORE, Packer, assemble
 from smol_llava.tower import crops, layer_step, look, near, pixels
 from smol_llava.train_tower import batch, train_tower
 
+pytestmark = pytest.mark.slow
+
 SIZE = TowerSize(width=16, layers=2, heads=2)
 
 

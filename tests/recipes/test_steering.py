@@ -16,6 +16,8 @@ from probe import accuracy, majority, outputs
 from steering import Record, evidence, measure, once
 from steering_report import exceeds, gain, grouped, looked, moved, report
 
+pytestmark = pytest.mark.slow
+
 STAR = Item("shape", "star", "red", 0, 0, 2)  # patches 0, 1, 14, 15
 CROSS = Item("shape", "cross", "blue", 5, 5, 2)  # patches 75, 76, 89, 90
 

@@ -14,6 +14,8 @@ from grip_vlm.report.measured import FLOPS, TOKENS
 from grip_vlm.report.summaries import Estimate, curve_summaries
 from grip_vlm.report.tables import Table
 
+pytestmark = pytest.mark.slow
+
 
 def shares(right, n=200):
     """Scores of which this share is right, spread evenly."""

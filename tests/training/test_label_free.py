@@ -12,6 +12,8 @@ from grip_vlm.training.bank import build_bank
 from grip_vlm.training.dev import DevSet
 from grip_vlm.training.rewards import group_reward, teacher_forced
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shipped():

@@ -14,6 +14,8 @@ from grip_vlm import vlms
 from grip_vlm.vlms import assemble
 from smol_llava import build, export
 
+pytestmark = pytest.mark.slow
+
 SIZE = build.TowerSize(width=32, layers=2, heads=2, grid=4, patch=8)
 WHEEL = "tiny_language-1.0-py3-none-any.whl"
 

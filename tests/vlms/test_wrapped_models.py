@@ -14,6 +14,8 @@ from toolkit.families import CLOSE, LONG, QUESTION, RANDOM, batch_of, calm
 from grip_vlm import cli, vlms
 from grip_vlm.mdp import Action
 
+pytestmark = pytest.mark.slow
+
 FEW = ["llava_next", "qwen2_5_vl", "gemma3"]  # list, list with three-dimensional positions, tensor
 
 
