@@ -52,7 +52,7 @@ def with_orientation(path, orientation):
 def test_every_orientation_is_turned_upright(tmp_path, orientation):
     path = with_orientation(tmp_path / "photo.png", orientation)
     with Image.open(path) as image:
-        ways = [as_rgb(image), as_rgb(path), as_rgb(str(path)), open_image(path), data.open_image(path)]
+        ways = [as_rgb(image), as_rgb(path), as_rgb(str(path)), open_image(path)]
     for way in [*ways, open_image("no path", content=path.read_bytes()), as_rgb(ways[0])]:
         assert (way.mode, way.size, corners(way)) == ("RGB", (30, 20), corners(painted()))
 

@@ -133,10 +133,10 @@ def read_notes(folder: Path) -> dict[str, Any]:
 
 
 def _check_notes(notes: dict[str, Any]) -> None:
-    told, known = notes.get("provenance"), {one.name for one in fields(Provenance)}
-    if isinstance(told, dict):  # a later version may tell more
-        told = {name: value for name, value in told.items() if name in known}
-    for name, kind, values in (("scorer", ScorerConfig, notes.get("scorer")), ("provenance", Provenance, told)):
+    provenance, known = notes.get("provenance"), {one.name for one in fields(Provenance)}
+    if isinstance(provenance, dict):  # a later version may have more fields
+        provenance = {name: value for name, value in provenance.items() if name in known}
+    for name, kind, values in (("scorer", ScorerConfig, notes.get("scorer")), ("provenance", Provenance, provenance)):
         try:
             strict_json.check_fields(kind, values)
         except ValueError as error:

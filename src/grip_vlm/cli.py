@@ -51,7 +51,7 @@ def fail(message: str, code: int = 2) -> None:
     raise SystemExit(code) from None
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """An error's message on one line; an error without one gives its type."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -86,11 +86,11 @@ def main(arguments: list[str] | None = None) -> None:
             logging.disable_progress_bar()
         command.run()
     except (ValueError, FloatingPointError, OSError) as error:
-        fail(said(error))
+        fail(message_of(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        fail(f"out of memory ({said(error).partition('. ')[0]}); {SMALLER}")
+        fail(f"out of memory ({message_of(error).partition('. ')[0]}); {SMALLER}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:

@@ -191,10 +191,10 @@ def follow_up(
     answers = sequences[:, attention_mask.shape[1] :]  # (B, new)
     if eos_token_id is None:
         output = inputs.get("mm_encoder_outputs", {}).get("image")
-        said = written(answers, getattr(output, "eos_token_ids", ()), getattr(output, "pad_token_id", None))
+        is_written = written(answers, getattr(output, "eos_token_ids", ()), getattr(output, "pad_token_id", None))
     else:
-        said = written(answers, [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id), None)
-    valid = torch.cat([said, torch.ones_like(turn, dtype=torch.bool, device=said.device)], dim=1)  # (B, new + T)
+        is_written = written(answers, [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id), None)
+    valid = torch.cat([is_written, torch.ones_like(turn, dtype=torch.bool, device=ids.device)], dim=1)  # (B, new + T)
     steps = valid.long().cumsum(1)
     positions = inputs["position_ids"]
     last = positions.amax(-1, keepdim=True) if positions.ndim == 2 else positions[1:].amax((0, -1))[:, None]
@@ -223,6 +223,6 @@ def written(answers: Tensor, ends: Sequence[int], pad: int | None) -> Tensor:
     if pad is None:
         return ~is_after
     fills = (answers != pad).flip(1).long().cumsum(1).flip(1) == 0  # nothing but padding from here on
-    # `generate` stops when all rows have ended: a column of padding alone was said. A row that said other things behind
-    # an end was generated without it.
+    # `generate` stops when all rows have ended: a column of padding alone was generated. A row with other
+    # tokens behind an end was generated without that end.
     return ~(fills & torch.where(is_end.any(1, keepdim=True), is_after, ~fills.all(0)))

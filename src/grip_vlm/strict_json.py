@@ -87,7 +87,7 @@ def check_fields(cls: type, values: Any) -> None:
         ValueError: the message names the field and what would be right.
     """
     if type(values) is not dict:
-        raise ValueError(f"it is {_told(values)}, not an object with fields")
+        raise ValueError(f"it is {_described(values)}, not an object with fields")
     rules, missing = _rules(cls), 0
     for rule in rules:
         value = values.get(rule.name, MISSING)
@@ -96,7 +96,7 @@ def check_fields(cls: type, values: Any) -> None:
             if rule.required:
                 raise ValueError(f"the field {rule.name!r} is missing")
         elif type(value) not in rule.types or (rule.words and value not in rule.words):
-            raise ValueError(f"{rule.name} must be {_allowed(rule)}, not {_told(value)}")
+            raise ValueError(f"{rule.name} must be {_allowed(rule)}, not {_described(value)}")
         elif type(value) is float and not isfinite(value):
             raise ValueError(f"{rule.name} must be a finite number, not {value}")
     if len(values) > len(rules) - missing:
@@ -124,7 +124,7 @@ def _allowed(rule: _Rule) -> str:
     return " or ".join(sorted(WORDS[kind] for kind in types))
 
 
-def _told(value: Any) -> str:
+def _described(value: Any) -> str:
     """A value in a message: its kind, and itself if it is short."""
     text = repr(value) if isinstance(value, (str, float, bool)) else str(value) if type(value) is int else ""
     return f"{WORDS.get(type(value), type(value).__name__)}{f' ({text})' if 0 < len(text) <= 40 else ''}"

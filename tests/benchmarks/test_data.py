@@ -7,7 +7,8 @@ from PIL import Image
 from toolkit.pictures import picture
 
 from grip_vlm import benchmarks
-from grip_vlm.benchmarks.data import load_examples, open_image
+from grip_vlm.benchmarks.data import load_examples
+from grip_vlm.images import open_image
 
 
 def row(**changes):

@@ -54,19 +54,6 @@ def folder(finished, tmp_path, monkeypatch):
     return tmp_path / "copy"
 
 
-@pytest.fixture
-def refused(capsys):
-    """Run arguments that must end with code 2; returns the last line on stderr."""
-
-    def run(arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(arguments)
-        assert stop.value.code == 2
-        return capsys.readouterr().err.splitlines()[-1]
-
-    return run
-
-
 def change_answers(folder):
     write_lines(folder, [{**row, "answers": ["no"]} for row in read_lines(folder)])
 

@@ -1,25 +1,12 @@
 """Independent keeps: probabilities and entropy by listing all masks, the budget in the mean, padding without effect."""
 
-from itertools import product
-
 import pytest
 import torch
+from toolkit.masks import every_mask, random_scores, rng
 
 from grip_vlm.rivals import bernoulli
 
 PADDED = torch.tensor([[0.3, -1.2, 2.0, 0.1], [1.0, 0.5, -torch.inf, -torch.inf]])
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def random_scores(*shape, seed=0):
-    return torch.randn(shape, generator=rng(seed))
-
-
-def every_mask(n):
-    return torch.tensor(list(product([False, True], repeat=n)))  # (2^n, n)
 
 
 def test_the_log_probability_of_independent_keeps_is_the_product_worked_out_by_hand():

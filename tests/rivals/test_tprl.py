@@ -1,27 +1,15 @@
 """PPO over independent keeps: advantages, the price of missing the budget, the critic, and a bandit that it solves."""
 
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from toolkit.masks import every_mask, random_scores, rng
 
 from grip_vlm.rivals import bernoulli
 from grip_vlm.rivals.tprl import Config, Critic, advantages, bernoulli_imitation, missed
 from grip_vlm.training.advantage import clipped_gain
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def random_scores(*shape, seed=0):
-    return torch.randn(shape, generator=rng(seed))
-
-
-def every_mask(n):
-    return torch.tensor(list(product([False, True], repeat=n)))  # (2^n, n)
 
 
 def test_on_the_sampling_policy_the_objective_has_the_gradient_of_the_expected_reward():

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from PIL import Image
 from rich.console import Console
 
-from grip_vlm import benchmarks, images, strict_json
+from grip_vlm import benchmarks, strict_json
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.exact import EXACT
 from grip_vlm.benchmarks.split import rows_of
+from grip_vlm.images import open_image
 
 ROW_FORMAT = 'a row is an object such as {"image": "cat.png", "question": "What is it?", "answers": ["cat"]}'
 
@@ -118,15 +118,3 @@ def find_image(folder: Path, name: str, where: str) -> Path:
         if os.path.isfile(path):  # False for names that no file can have, too
             return path
     raise ValueError(f"{where}: no image {name!r}; tried {' and '.join(map(str, candidates))}")
-
-
-def open_image(path: Path, where: str = "", content: bytes | None = None) -> Image.Image:
-    """An RGB image, fully read and rotated by its EXIF orientation.
-
-    Args:
-        content: the file's bytes, if they are already read. `path` is then used in error messages only.
-
-    Raises:
-        ValueError: the file is missing or is not an image; the message begins with `where`.
-    """
-    return images.open_image(path, where, content)

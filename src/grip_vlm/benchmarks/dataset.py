@@ -8,7 +8,8 @@ from typing import Any
 from PIL import Image
 
 from grip_vlm.benchmarks import Published
-from grip_vlm.benchmarks.data import find_image, open_image
+from grip_vlm.benchmarks.data import find_image
+from grip_vlm.images import open_image
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def _load(name: str, source: str, files: list[Path], config: str | None, split: 
             return datasets.load_dataset(kind, data_files=[str(file) for file in files], split="train")
         return datasets.load_dataset(source, config, split=split)
     except Exception as error:  # a broken file reaches readers of several kinds
-        said = str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise ValueError(
-            f"benchmark {name!r} does not load from {source} ({said}); --data-root DIR reads copies"
+            f"benchmark {name!r} does not load from {source} ({reason}); --data-root DIR reads copies"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Digests of examples, by which changed data are noticed: sixteen hexadecimal digits each."""
 
 import hashlib
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -14,8 +15,8 @@ def digest_of(example: Example, label_free: bool = False) -> str:
     """
     answers = () if label_free else example.answers
     image = example.image
-    told = repr((image.mode, image.size, example.question, answers, example.benchmark, example.group))
-    return _digest(told, image.tobytes())
+    content = repr((image.mode, image.size, example.question, answers, example.benchmark, example.group))
+    return _digest(content, image.tobytes())
 
 
 def digest_of_text(*texts: str) -> str:
@@ -28,5 +29,10 @@ def digest_of_image(image: Image.Image) -> str:
     return _digest(repr((image.mode, image.size)), image.tobytes())
 
 
-def _digest(told: str, content: bytes = b"") -> str:
-    return hashlib.blake2b(told.encode(errors="surrogatepass") + content, digest_size=8).hexdigest()
+def digest_of_all(digests: Sequence[str]) -> str:
+    """Sixteen hexadecimal digits of several digests in their order."""
+    return hashlib.blake2b(" ".join(digests).encode(), digest_size=8).hexdigest()
+
+
+def _digest(text: str, content: bytes = b"") -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass") + content, digest_size=8).hexdigest()

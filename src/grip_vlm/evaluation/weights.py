@@ -15,8 +15,8 @@ import torch
 from accelerate.utils import align_module_device
 from torch import Tensor, nn
 
-from grip_vlm.training.features import processor_notes
 from grip_vlm.vlms import FrozenVLM
+from grip_vlm.vlms.prompts import processor_notes
 
 
 def digest_of_vlm(vlm: FrozenVLM) -> str:

@@ -7,7 +7,7 @@ redundancy, no dense reward, no choice of questions, no ratio of whole selection
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -20,7 +20,7 @@ from grip_vlm.training.advantage import clipped_gain
 from grip_vlm.training.bank import Bank
 from grip_vlm.training.grpo import refuse_other_examples
 from grip_vlm.training.rewards import Judges, Reward, mean_reward
-from grip_vlm.training.run import DevScore, Run
+from grip_vlm.training.run import DevScore, Run, pick_in_turn
 from grip_vlm.training.settings import GRPOConfig
 from grip_vlm.vlms import FrozenVLM
 
@@ -47,7 +47,7 @@ def train(
 ) -> Scorer:
     """As `training.grpo.train`."""
     refuse_other_examples(bank, others)
-    scorer.config = replace(scorer.config, one_pass=False)  # true if a relaxation trained it
+    pick_in_turn(scorer)
     judging = [other.vlm for other in others]
     run = Run(config, "grip_like", vlm, scorer, dev_score, others=judging, data=bank.digest)
     reference = copy.deepcopy(run.best).requires_grad_(False)  # the initial weights: nothing is resumed yet

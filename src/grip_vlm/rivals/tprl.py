@@ -20,7 +20,7 @@ Deviations:
   advantages are normalised over it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ from grip_vlm.scorer import Scorer
 from grip_vlm.training.advantage import clipped_gain
 from grip_vlm.training.bank import Bank, Batch
 from grip_vlm.training.rewards import Reward, mean_reward
-from grip_vlm.training.run import DevScore, Run, seeded
+from grip_vlm.training.run import DevScore, Run, pick_in_turn, seeded
 from grip_vlm.training.settings import RunConfig, WarmupConfig
 from grip_vlm.training.warmup import teacher_top_k, warmup
 from grip_vlm.vlms import FrozenVLM
@@ -106,7 +106,7 @@ def train(
 ) -> Scorer:
     """Train `scorer` in place from its imitation; returns the weights of the best dev score, saved in config.out."""
     critic = seeded(config.seed, lambda: Critic(vlm.dim)).to(vlm.device)
-    scorer.config = replace(scorer.config, one_pass=False)
+    pick_in_turn(scorer)
     run = Run(config, "tprl", vlm, scorer, dev_score, auxiliary=critic, data=bank.digest)
     for _, rng, generator in run.steps():
         batch = bank.batch(rng.integers(0, len(bank), run.local_batch).tolist())

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from grip_vlm import benchmarks
 from grip_vlm.benchmarks import Example
+from grip_vlm.benchmarks.digests import digest_of_all
 from grip_vlm.files import exclusive
 from grip_vlm.mdp import Action
-from grip_vlm.training.data import Part, digest_of_all
+from grip_vlm.training.data import Part
 from grip_vlm.training.features import Entry, Features
 from grip_vlm.training.fit import Fit
 from grip_vlm.training.log import Log, duration

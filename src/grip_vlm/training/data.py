@@ -1,6 +1,5 @@
 """The examples of a run with their digests, by which changed data are noticed and encoded images found again."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 
 from grip_vlm.benchmarks import Example
 from grip_vlm.benchmarks.data import load_examples
-from grip_vlm.benchmarks.digests import digest_of
+from grip_vlm.benchmarks.digests import digest_of, digest_of_all
 from grip_vlm.training.settings import RunConfig
 
 
@@ -51,8 +50,3 @@ def load_data(config: RunConfig) -> Data:
     counts = {"train": config.examples, "dev": config.dev_examples}
     train, dev = (load_examples(config.data, split, count, labelled=not free) for split, count in counts.items())
     return Data(Part(train, free), Part(dev, free))
-
-
-def digest_of_all(digests: Sequence[str]) -> str:
-    """Sixteen hexadecimal digits of several digests in their order."""
-    return hashlib.blake2b(" ".join(digests).encode(), digest_size=8).hexdigest()

@@ -19,9 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from grip_vlm.benchmarks.digests import digest_of_all
 from grip_vlm.files import new_file
 from grip_vlm.sequence import Sample
 from grip_vlm.vlms import FrozenVLM
+from grip_vlm.vlms.prompts import processor_notes
 
 FORMAT = 1
 PROBE = 64  # numbers of each weight that the key looks at
@@ -50,8 +52,7 @@ class Features:
         self.folder = folder / key_of(vlm, label_free)
         self.where: dict[str, tuple[Path, int]] = {}  # digest -> file, and place in it
         self.opened: dict[Path, list[Entry]] = {}
-        for path in sorted(self.folder.glob("*.safetensors")):
-            self._index(path)
+        self.refresh()
 
     def __contains__(self, digest: str) -> bool:
         return digest in self.where
@@ -69,14 +70,13 @@ class Features:
         Raises:
             OSError: the disk is full or cannot be written; the message names the file.
         """
-        name = hashlib.blake2b(" ".join(digests).encode(), digest_size=8).hexdigest()
-        path = self.folder / f"{name}.safetensors"
+        path = self.folder / f"{digest_of_all(digests)}.safetensors"
         tensors: dict[str, Tensor] = {}
         notes = []
         for place, (digest, entry) in enumerate(zip(digests, entries, strict=True)):
             tensors |= {f"{place}/{name}": value for name, value in flat(entry.sample).items()}
-            told = {"answer_length": entry.answer_length, "target_score": entry.target_score}
-            notes.append({"digest": digest, "benchmark": entry.benchmark, **told})
+            lengths = {"answer_length": entry.answer_length, "target_score": entry.target_score}
+            notes.append({"digest": digest, "benchmark": entry.benchmark, **lengths})
         with new_file(path) as beside:
             save_file(tensors, beside, {"entries": json.dumps(notes)})
         self._index(path)
@@ -87,7 +87,7 @@ class Features:
             path.unlink()
 
     def refresh(self) -> None:
-        """Find what other processes of the same run have written."""
+        """Find what is in the folder; other processes of the same run write there too."""
         for path in sorted(self.folder.glob("*.safetensors")):
             self._index(path)
 
@@ -109,8 +109,8 @@ def read(path: Path) -> list[Entry]:
     for name, value in load_file(path).items():
         place, _, rest = name.partition("/")
         tensors[int(place)][rest] = value
-    told = [(note["answer_length"], note["target_score"], note["benchmark"]) for note in notes]
-    return [Entry(sample_of(own), *rest) for own, rest in zip(tensors, told, strict=True)]
+    rests = [(note["answer_length"], note["target_score"], note["benchmark"]) for note in notes]
+    return [Entry(sample_of(own), *rest) for own, rest in zip(tensors, rests, strict=True)]
 
 
 def flat(sample: Sample) -> dict[str, Tensor]:
@@ -144,8 +144,8 @@ def sample_of(tensors: Mapping[str, Tensor]) -> Sample:
 def key_of(vlm: FrozenVLM, label_free: bool) -> str:
     """Sixteen hexadecimal digits of all that features depend on besides the example."""
     sha = hashlib.blake2b(digest_size=8)
-    for told in (FORMAT, version("grip-vlm"), version("transformers"), vlm.fingerprint(), label_free):
-        sha.update(repr(told).encode())
+    for part in (FORMAT, version("grip-vlm"), version("transformers"), vlm.fingerprint(), label_free):
+        sha.update(repr(part).encode())
     for name, weight in vlm.model.state_dict().items():
         sha.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         if not weight.is_meta:
@@ -155,19 +155,11 @@ def key_of(vlm: FrozenVLM, label_free: bool) -> str:
     return sha.hexdigest()
 
 
-def processor_notes(processor: Any) -> dict[str, Any]:
-    """What a processor does to images and texts, as JSON can hold it."""
-    tokenizer, images = processor.tokenizer, processor.image_processor
-    settings = images.to_dict() if hasattr(images, "to_dict") else {}
-    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
-    return {"images": settings, "template": template, "vocabulary": tokenizer.get_vocab()}
-
-
 def bytes_of(entry: Entry) -> int:
     """How much an example takes, in memory and on disk alike."""
     return sum(value.numel() * value.element_size() for value in flat(entry.sample).values())
 
 
 def default_folder(out: Path) -> Path:
-    """Where the encoded images of a run lie if nothing else is said."""
+    """The folder of a run's encoded images, unless --features names another."""
     return out.with_name(f"{out.name}.features")

@@ -12,7 +12,7 @@ rollouts. Ours where the paper is silent; docs/paper.md says which is which.
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from grip_vlm.training.advantage import far_enough, group_advantage, move_means
 from grip_vlm.training.bank import Bank
 from grip_vlm.training.focus import sample_questions
 from grip_vlm.training.rewards import Reward, mean_reward
-from grip_vlm.training.run import DevScore, Run
+from grip_vlm.training.run import DevScore, Run, pick_in_turn
 from grip_vlm.training.settings import GRPOConfig
 from grip_vlm.vlms import FrozenVLM
 
@@ -117,7 +117,7 @@ def train(
         ValueError: `others` hold other examples, or other numbers of visual tokens.
     """
     refuse_other_examples(bank, others)
-    scorer.config = replace(scorer.config, one_pass=False)  # true if a relaxation trained it
+    pick_in_turn(scorer)
     state: dict[str, Any] = {"scale": {}, "spread": {}}
     run = Run(config, "grip", vlm, scorer, dev_score, state, others=[other.vlm for other in others], data=bank.digest)
     reference = copy.deepcopy(run.best).requires_grad_(False)  # the initial weights: nothing is resumed yet

@@ -5,7 +5,7 @@ lock and place of OUT -> settings of its state -> data -> VLM and first scorer -
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from grip_vlm.training.dry_run import dry_run
 from grip_vlm.training.identity import digest, is_finished, of_settings, refuse_other, state_folder
 from grip_vlm.training.log import Log
 from grip_vlm.training.pixels import limit_pixels, too_many
-from grip_vlm.training.run import DevScore, log_file, process_device
+from grip_vlm.training.run import DevScore, log_file, pick_in_turn, process_device
 from grip_vlm.training.settings import RunConfig
 from grip_vlm.vlms import FrozenVLM
 
@@ -101,5 +101,5 @@ def ending(config: RunConfig) -> str:
 def load_policy(folder: Path, vlm: FrozenVLM) -> Scorer:
     """The scorer in `folder`, to be trained as a policy that picks one token after another."""
     scorer = checkpoint.load(folder, vlm)
-    scorer.config = replace(scorer.config, one_pass=False)  # true if a relaxation trained it
+    pick_in_turn(scorer)
     return scorer

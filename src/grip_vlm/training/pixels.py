@@ -27,7 +27,7 @@ def limit_pixels(vlm: FrozenVLM, pixels: int) -> None:
     images.size = {**size, "longest_edge": pixels}
 
 
-def tokens_asked(vlm: FrozenVLM, pixels: int) -> int:
+def tokens_allowed(vlm: FrozenVLM, pixels: int) -> int:
     """Visual tokens that an image of so many pixels has, for processors that know `max_pixels`."""
     images: Any = vlm.processor.image_processor
     return int(pixels / (images.patch_size * images.merge_size) ** 2)
@@ -35,9 +35,11 @@ def tokens_asked(vlm: FrozenVLM, pixels: int) -> int:
 
 def too_many(vlm: FrozenVLM, pixels: int, tokens: list[int]) -> str:
     """A warning if images have more tokens than `pixels` allow, "" if none has."""
-    over = [count for count in tokens if pixels and count > tokens_asked(vlm, pixels)]
+    if not pixels:
+        return ""
+    allowed = tokens_allowed(vlm, pixels)
+    over = [count for count in tokens if count > allowed]
     if not over:
         return ""
-    asked = tokens_asked(vlm, pixels)
-    allowed = f"more tokens than --max-pixels {pixels} allows ({asked})"
-    return f"warning: {len(over)} of {len(tokens)} images have {allowed}: up to {max(over)}"
+    excess = f"more tokens than --max-pixels {pixels} allows ({allowed})"
+    return f"warning: {len(over)} of {len(tokens)} images have {excess}: up to {max(over)}"

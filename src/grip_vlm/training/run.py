@@ -8,7 +8,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -256,3 +256,8 @@ def process_device() -> torch.device:
     """This process's own device, under `torchrun` as well."""
     device: torch.device = PartialState(cpu=not torch.cuda.is_available()).device
     return device
+
+
+def pick_in_turn(scorer: Scorer) -> None:
+    """Let a scorer select one token after another, as policies are trained; one trained by a relaxation does not."""
+    scorer.config = replace(scorer.config, one_pass=False)

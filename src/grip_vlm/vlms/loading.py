@@ -103,7 +103,7 @@ def check_weights(model: Any, info: dict[str, Any], name: str) -> None:
     """Refuse a model with weights that are made up, NaN or infinite, or with fewer layers than its files have.
 
     Args:
-        info: what `from_pretrained` tells of the loading. Weights that are tied to others do not count as missing.
+        info: what `from_pretrained` reports of the loading. Weights that are tied to others do not count as missing.
     """
     missing, other = sorted(info["missing_keys"]), sorted(key[0] for key in info["mismatched_keys"])
     for what, keys in (("its files lack", missing), ("its config has other shapes for", other)):
@@ -113,9 +113,10 @@ def check_weights(model: Any, info: dict[str, Any], name: str) -> None:
                 f"the checkpoint {name!r} does not load: {what} {', '.join(keys[:3])}{more}; transformers would fill "
                 "these weights with random numbers"
             )
+    modules = dict(model.named_modules())
     for key in sorted(info["unexpected_keys"]):
         parent, layers, _ = key.partition(".layers.")
-        if layers and hasattr(dict(model.named_modules()).get(parent), "layers"):
+        if layers and hasattr(modules.get(parent), "layers"):
             raise ValueError(
                 f"the checkpoint {name!r} does not load: its files have {key}, but by its config there are fewer layers"
             )

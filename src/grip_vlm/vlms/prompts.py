@@ -1,4 +1,4 @@
-"""Parts of prompts: messages, and what a text must be before a processor reads it."""
+"""Parts of prompts: messages, what a text must be before a processor reads it, and what the processor does to it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -44,3 +44,11 @@ def check_length(config: Any, length: int, name: str) -> None:
             f"image and question are {length} tokens, but the context of {name!r} is {int(context * (factor or 1))}; "
             "shorten the question"
         )
+
+
+def processor_notes(processor: Any) -> dict[str, Any]:
+    """What a processor does to images and texts, as JSON can hold it."""
+    tokenizer, images = processor.tokenizer, processor.image_processor
+    settings = images.to_dict() if hasattr(images, "to_dict") else {}
+    template = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    return {"images": settings, "template": template, "vocabulary": tokenizer.get_vocab()}

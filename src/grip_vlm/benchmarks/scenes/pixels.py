@@ -62,11 +62,30 @@ def handwritten(rng: np.random.Generator, split: str, digit: int, size: int) -> 
     """A random handwritten `digit` of `split`, slightly rotated, scaled and shifted: ink (size, size) in [0, 1]."""
     inks, shown = digits(split)
     ink = inks[rng.choice(np.flatnonzero(shown == digit))]
+    return jittered(rng, ink, size, 0.14, (0.95, 1.12), 0.3, Image.Resampling.BILINEAR)
+
+
+def jittered(
+    rng: np.random.Generator,
+    ink: NDArray[np.float32],
+    size: int,
+    turn: float,
+    zoom: tuple[float, float],
+    shift: float,
+    resampling: Image.Resampling,
+) -> NDArray[np.float32]:
+    """Ink (8, 8) in [0, 1], enlarged and randomly turned, scaled and shifted: (size, size).
+
+    Args:
+        turn: the largest angle, in radians.
+        zoom: the smallest and the largest factor; above 1 it shrinks the digit.
+        shift: the largest shift, in pixels of the ink.
+    """
     image = Image.fromarray((ink * 255).astype(np.uint8))
-    angle, zoom = rng.uniform(-0.14, 0.14), 8 / size * rng.uniform(0.95, 1.12)
-    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    dx, dy = rng.uniform(-0.3, 0.3, 2)
+    angle, factor = rng.uniform(-turn, turn), 8 / size * rng.uniform(*zoom)
+    cos, sin = np.cos(angle) * factor, np.sin(angle) * factor
+    dx, dy = rng.uniform(-shift, shift, 2)
     half = size / 2
     matrix = (cos, sin, 4 + dx - half * (cos + sin), -sin, cos, 4 + dy - half * (cos - sin))
-    image = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    image = image.transform((size, size), Image.Transform.AFFINE, matrix, resampling)
     return np.asarray(image, dtype=np.float32) / np.float32(255)

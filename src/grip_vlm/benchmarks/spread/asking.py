@@ -6,7 +6,7 @@ import numpy as np
 
 from grip_vlm.benchmarks.spread.question import Question
 from grip_vlm.benchmarks.spread.scene import LAYOUTS, Scene, compose
-from grip_vlm.benchmarks.spread.tasks import Asked, choice, diagram, perception, pointing, presence, reading
+from grip_vlm.benchmarks.spread.tasks import Asked, choice, diagram, distinct, perception, pointing, presence, reading
 
 _ASKED: dict[str, Asked] = {
     "choice": choice.ASKED,
@@ -52,10 +52,4 @@ def questions(scene: Scene, rng: np.random.Generator, tries: int = 40) -> list[Q
     """
     kinds = [(kind, share) for asked in _ASKED.values() for kind, layout, share in asked if layout == scene.layout]
     assert scene.layout in LAYOUTS
-    shares = np.array([share for _, share in kinds], dtype=float)
-    found: dict[str, Question] = {}
-    for at in rng.choice(len(kinds), tries, p=shares / shares.sum()):
-        question = kinds[at][0](scene, rng, int(rng.integers(10000)))
-        if question is not None:
-            found.setdefault(question.text, question)
-    return list(found.values())
+    return distinct(kinds, scene, rng, tries)

@@ -9,7 +9,7 @@ import numpy as np
 from grip_vlm.benchmarks.spread.labels import heading
 from grip_vlm.benchmarks.spread.question import Question
 from grip_vlm.benchmarks.spread.scene import Scene
-from grip_vlm.benchmarks.spread.tasks import Ask, diagram, perception, presence, reading
+from grip_vlm.benchmarks.spread.tasks import Ask, diagram, distinct, perception, presence, reading
 from grip_vlm.benchmarks.spread.thing import GRID, Patches, Thing
 from grip_vlm.benchmarks.spread.wording import matching, named, singular
 
@@ -199,10 +199,4 @@ _LESSONS: tuple[tuple[Ask, tuple[str, ...], int], ...] = (
 def lessons(scene: Scene, rng: np.random.Generator, tries: int = 30) -> list[Question]:
     """Different lessons about one scene, in random order."""
     kinds = [(ask, share) for ask, layouts, share in _LESSONS if scene.layout in layouts]
-    shares = np.array([share for _, share in kinds], dtype=float)
-    found: dict[str, Question] = {}
-    for at in rng.choice(len(kinds), tries, p=shares / shares.sum()):
-        question = kinds[at][0](scene, rng, int(rng.integers(10000)))
-        if question is not None:
-            found.setdefault(question.text, question)
-    return list(found.values())
+    return distinct(kinds, scene, rng, tries)

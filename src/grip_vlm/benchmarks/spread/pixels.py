@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from grip_vlm.benchmarks.scenes.pixels import jittered
 from grip_vlm.benchmarks.spread.splits import check_split, members
 
 # Rows of assets/photographs.png; the four kinds of Fashion-MNIST that are left out look like one another when small.
@@ -49,14 +50,8 @@ def clothes(split: str) -> tuple[tuple[NDArray[np.uint8], ...], ...]:
 def handwritten(rng: np.random.Generator, split: str, digit: int, size: int) -> NDArray[np.float32]:
     """One handwritten digit as ink in [0, 1], (size, size), slightly turned, scaled and shifted."""
     inks = digits(split)[digit]
-    image = Image.fromarray((inks[rng.integers(len(inks))] * 255).astype(np.uint8))
-    angle, zoom = rng.uniform(-0.12, 0.12), 8 / size * rng.uniform(0.97, 1.1)
-    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
-    dx, dy = rng.uniform(-0.25, 0.25, 2)
-    half = size / 2
-    matrix = (cos, sin, 4 + dx - half * (cos + sin), -sin, cos, 4 + dy - half * (cos - sin))
-    image = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.float32) / np.float32(255)
+    ink = inks[rng.integers(len(inks))]
+    return jittered(rng, ink, size, 0.12, (0.97, 1.1), 0.25, Image.Resampling.BICUBIC)
 
 
 def garment(rng: np.random.Generator, split: str, name: str, size: int) -> NDArray[np.uint8]:
