@@ -26,10 +26,10 @@ class Plan:
     save_every: int = 50
     log_every: int = 10
 
-    def rate(self, step: int) -> float:
-        """The share of the full learning rate at a step."""
+    def rate(self, step: int, fresh: int = 0) -> float:
+        """The share of the full learning rate at a step; `fresh` is the step at which the optimizers had no moments."""
         left = (self.steps - step) / max(1, round(self.cooldown * self.steps))
-        return min(1.0, (step + 1) / self.warmup, left)
+        return min(1.0, (step - fresh + 1) / self.warmup, left)
 
     @property
     def state(self) -> Path:
@@ -75,12 +75,13 @@ def run(
         first, seconds = counters["step"], counters["seconds"]
     if first >= plan.steps:
         return
+    fresh = 0 if any(optimizer.state for optimizer in optimizers.values()) else first  # a light state has no moments
     plan.say(estimate(plan, first, step_of))
     began = time.monotonic() - seconds
     for step in range(first, plan.steps):
         for name, optimizer in optimizers.items():
             for group, rate in zip(optimizer.param_groups, base[name], strict=True):
-                group["lr"] = rate * plan.rate(step)
+                group["lr"] = rate * plan.rate(step, fresh)
             optimizer.zero_grad(set_to_none=True)
         made = step_of(step)
         made.loss.backward()  # type: ignore[no-untyped-call]

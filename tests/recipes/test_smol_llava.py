@@ -4,6 +4,7 @@ go on after a kill."""
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import _gguf
 from torch import nn
 from torch.nn import functional as F
@@ -11,12 +12,15 @@ from torch.nn import functional as F
 import train_smol_llava as recipe
 from grip_vlm import vlms
 from grip_vlm.benchmarks.spread import Question, compose, lessons, questions
+from grip_vlm.files import replace_folder
+from grip_vlm.training.state import read_counters
 from grip_vlm.vlms import assemble as assembly
 from smol_llava import answers, export, measure, own_words, probe, thinning
 from smol_llava.align import Projector, align
 from smol_llava.build import TowerSize, build_tower, embeddings, llava_config
 from smol_llava.compute import fastest
 from smol_llava.language import Language
+from smol_llava.lighten import lighten
 from smol_llava.loop import Plan, Step, run
 from smol_llava.lowrank import LowRank
 from smol_llava.packing import IGNORE, Packer, assemble
@@ -233,6 +237,24 @@ def test_a_stage_that_was_killed_ends_with_the_weights_of_one_that_was_not(tmp_p
     with pytest.raises(KeyboardInterrupt):
         least_squares(tmp_path / "killed", broken_at=7)
     assert torch.equal(least_squares(tmp_path / "killed"), least_squares(tmp_path / "whole"))
+
+
+def test_a_stage_goes_on_from_a_light_state_with_a_rate_that_rises_anew(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        least_squares(tmp_path, broken_at=7)
+    saved = load_file(tmp_path / "stage.state" / "state.safetensors")
+    lighten(tmp_path / "stage.state", tmp_path / "light.state")
+    light = load_file(tmp_path / "light.state" / "state.safetensors")
+    assert {name: value.dtype for name, value in light.items()} == {
+        name: torch.bfloat16 for name in saved if name.startswith("module/")
+    }
+    replace_folder(tmp_path / "light.state", tmp_path / "stage.state")
+    least_squares(tmp_path)
+    log = (tmp_path / "stage.log").read_text()
+    assert "from step 6 to 12 at" in log
+    assert read_counters(tmp_path / "stage.state")["step"] == 12
+    longer = Plan(tmp_path, "stage", steps=1000, warmup=10)
+    assert longer.rate(500, fresh=500) == 0.1 * longer.rate(500)
 
 
 def test_a_stage_says_what_it_costs_before_it_begins(tmp_path):
