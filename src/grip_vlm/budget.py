@@ -1,4 +1,4 @@
-"""How many visual tokens to keep: a count, a fraction or a percentage."""
+"""How many visual tokens to keep: a count, a fraction or a percentage; or a goal, which gives each question a count."""
 
 import math
 import re
@@ -6,23 +6,32 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from grip_vlm import goals
+from grip_vlm.goals import Auto, Goal, Mean, Within
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 LONGEST = 100  # characters; Python refuses to read numbers of thousands of digits
-RULE = "a budget is a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
+COUNTS = "a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
+RULE = f"a budget is {COUNTS}; or {goals.RULES}"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many of N tokens to keep. Exactly one of `tokens` and `fraction` is set. `Budget.parse` reads user input."""
+    """How many of N tokens to keep. Exactly one field is set. `Budget.parse` reads user input.
+
+    `tokens` and `fraction` are exact: the count is a function of N. A `goal` depends on the question, on what a stream
+    was given so far, or on the device; `pruners/allot.py` turns it into counts.
+    """
 
     tokens: int | None = None
     fraction: Fraction | None = None
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
-        if (self.tokens is None) == (self.fraction is None):
-            raise ValueError(f"give either tokens or fraction; {RULE}")
+        if [self.tokens, self.fraction, self.goal].count(None) != 2:
+            raise ValueError(f"give either tokens or fraction or a goal; {RULE}")
         if self.tokens is not None and self.tokens < 1:
             raise ValueError(f"cannot keep {self.tokens} tokens; {RULE}")
         if self.fraction is not None and not 0 < self.fraction <= 1:
@@ -30,8 +39,38 @@ class Budget:
             raise ValueError(f"cannot keep {share} of the tokens; {RULE}")
 
     @classmethod
+    def auto(cls, max_drop: float = 0.02, confidence: float = 0.95) -> "Budget":
+        """As few tokens for each question as keep the accuracy: it falls by more than `max_drop` with a probability of
+        at most 1 - `confidence`, over the draw of the calibration set (docs/auto-budget.md).
+
+        Raises:
+            ValueError: a number is not between 0 and 1.
+        """
+        return cls(goal=Auto(max_drop, confidence))
+
+    @classmethod
+    def mean(cls, share: float | str, window: int = 100) -> "Budget":
+        """A share of the tokens in the mean over every `window` consecutive questions, given where they are needed.
+
+        Raises:
+            ValueError: the share is not in (0, 1], or the window is empty.
+        """
+        return cls(goal=Mean(goals.share_of(str(share)), window))
+
+    @classmethod
+    def within(cls, seconds: float) -> "Budget":
+        """As many tokens as leave the whole answer within a time on this device.
+
+        Raises:
+            ValueError: the time is not above 0, or longer than a day.
+        """
+        return cls(goal=Within(Fraction(str(seconds))))
+
+    @classmethod
     def parse(cls, value: "int | float | str | Budget") -> "Budget":
         """`64` and `"64"` are tokens, `1` is one token. `0.1`, `"0.1"` and `"10%"` are fractions, `1.0` is all tokens.
+
+        Goals are `"auto"`, `"auto:0.02"`, `"mean:5%"` and `"20ms"`; see `goals.parse`.
 
         Raises:
             ValueError: anything else: 0, a negative, NaN or infinite number, a fraction above 1, other text. The
@@ -50,11 +89,14 @@ class Budget:
             raise ValueError(f"a text of {len(text)} characters is not a budget; {RULE}")
         if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
             return cls(tokens=int(text))
-        number = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
-        if re.fullmatch(number, text, re.ASCII):
-            return cls(fraction=Fraction(text))
-        if re.fullmatch(number + r"\s*%", text, re.ASCII):
-            return cls(fraction=Fraction(text[:-1].strip()) / 100)
+        if re.fullmatch(rf"{goals.NUMBER}\s*%?", text, re.ASCII):
+            return cls(fraction=goals.share_of(text))
+        try:
+            goal = goals.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not a budget: {error}; {RULE}") from error
+        if goal is not None:
+            return cls(goal=goal)
         raise ValueError(f"{value!r} is not a budget; {RULE}")
 
     def k(self, n: int) -> int:
@@ -64,10 +106,12 @@ class Budget:
         keeps all.
 
         Raises:
-            ValueError: n is below 1.
+            ValueError: n is below 1, or the budget is a goal.
         """
         if n < 1:
             raise ValueError(f"a budget needs at least one visual token to choose from, got {n}")
+        if self.goal is not None:
+            raise ValueError(f"the budget {self} is no function of the number of tokens alone; give {COUNTS} here")
         if self.tokens is not None:
             return min(self.tokens, n)
         assert self.fraction is not None
@@ -79,5 +123,7 @@ class Budget:
         return k
 
     def __str__(self) -> str:
-        """Text that `parse` reads back as the same budget: "64", "0.1", "1.0"."""
+        """Text that `parse` reads back as the same budget: "64", "0.1", "1.0", "auto:0.02"."""
+        if self.goal is not None:
+            return str(self.goal)
         return str(self.tokens) if self.tokens is not None else repr(float(self.fraction or 0))

@@ -117,7 +117,7 @@ def test_an_answer_as_json_is_one_object_of_the_contract(capsys, ask):
     main([*ask(budget="9"), "--json"])
     (line,) = capsys.readouterr().out.splitlines()
     answer = json.loads(line)
-    assert list(answer) == ["text", "tokens", "kept", "kept_indices", "seconds"]
+    assert list(answer) == ["text", "tokens", "kept", "kept_indices", "seconds", "budget"]
     assert (answer["tokens"], answer["kept"], len(answer["kept_indices"])) == (196, 9, 9)
     assert isinstance(answer["text"], str)
     assert answer["seconds"] > 0
@@ -143,3 +143,10 @@ def test_a_picture_of_the_kept_tokens_is_written(capsys, ask, tmp_path):
     main(ask(draw=str(tmp_path / "new" / "kept.png")))
     with Image.open(tmp_path / "new" / "kept.png") as picture:
         assert (picture.format, picture.size) == ("PNG", (336, 336))
+
+
+@pytest.mark.parametrize("budget", ["auto", "auto:0.02", "mean:5%"])
+def test_a_method_without_a_scorer_says_that_it_cannot_meet_a_goal(ask, mistake, budget):
+    message = mistake(ask(budget=budget, pruner="divprune"))
+    assert "divprune has none" in message
+    assert "whole number of tokens" in message

@@ -15,7 +15,7 @@ class Command(VLMOptions):
     image: Path
     question: str
     budget: str = "0.1"
-    """Tokens to keep: `64`, `0.1` or `10%`."""
+    """Tokens to keep: `64`, `0.1` or `10%`; or a goal: `auto`, `auto:0.02` or `20ms` (docs/auto-budget.md)."""
     pruner: str = "grip"
     """A method; `grip-vlm list pruners` names all of them."""
     scorer: str = ""

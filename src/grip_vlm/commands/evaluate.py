@@ -25,7 +25,7 @@ class Command(VLMOptions):
     """Split of the composed benchmarks and of your own files. In these, rows of a tenth of the images are for test, and
     no training reads them; `all` takes every row. Published benchmarks have a test split only."""
     budgets: str = "0.02,0.05,0.1,0.25"
-    """Comma-separated budgets."""
+    """Comma-separated budgets: `64`, `0.1`, `10%`, `auto`, `auto:0.02`, `mean:5%`, `mean:5%/32`, `20ms`."""
     limit: int = 100
     """Items per benchmark."""
     shard: str = "1/1"

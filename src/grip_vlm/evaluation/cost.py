@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from grip_vlm.allot import allot
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import jobs
@@ -41,7 +42,7 @@ def answer_flops(
 
         def answer(example: Example, pruner: Pruner = pruners[name], budget: Budget = parsed) -> None:
             encoded = vlm.encode(vlm.inputs([example.image], [example.question]))
-            k = torch.tensor([budget.k(int(encoded.state.counts[0]))], device=vlm.device)
+            k = allot([budget], pruner, vlm, encoded, 1)
             vlm.respond(encoded, pruner.select(vlm, encoded, k), 1)
 
         flops[name][budget] = sum(count_flops(partial(answer, example)) for example in examples) / len(examples)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from grip_vlm import checkpoint
+from grip_vlm.allot import allot
 from grip_vlm.benchmarks import Example, score
 from grip_vlm.benchmarks.digests import digest_of_image, digest_of_text
 from grip_vlm.benchmarks.items import Items
@@ -158,7 +159,7 @@ def _answer(
     start = clock()
     counts = encoded.state.counts
     parsed = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
-    k = parsed.each(counts)
+    k = allot([parsed] * len(examples), pruner, vlm, encoded, items.max_new_tokens)
     response = vlm.respond(encoded, pruner.select(vlm, encoded, k), items.max_new_tokens)
     vlm.synchronize()
     seconds = (batch.seconds + clock() - start) / len(examples)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grip_vlm.allot import allot
 from grip_vlm.benchmarks import Example
 from grip_vlm.budget import Budget
 from grip_vlm.pruners import Pruner
@@ -52,7 +53,7 @@ def measure_latency(
             _, pruner, budget = jobs[job]
             start = clock()
             encoded = vlm.encode(inputs)
-            k = budget.each(encoded.state.counts)
+            k = allot([budget] * batch, pruner, vlm, encoded, new_tokens)
             action = pruner.select(vlm, encoded, k)
             vlm.respond(encoded, action, max_new_tokens=new_tokens, min_new_tokens=new_tokens)
             vlm.synchronize()

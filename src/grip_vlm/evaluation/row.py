@@ -23,7 +23,7 @@ class Row:
     item: str
     """Identifier of the item in its benchmark."""
     budget: str
-    """The budget as text: a fraction such as `0.1` or a number of tokens such as `64`."""
+    """The budget that was asked for, as text: `0.1`, `64`, `auto:0.02`. `kept` is what was given."""
     tokens: int
     """Visual tokens of the item."""
     kept: int

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from grip_vlm import literals, vlms
-from grip_vlm.budget import Budget
+from grip_vlm.allot import allot
+from grip_vlm.budget import COUNTS, Budget
 from grip_vlm.mdp import Action, State
 from grip_vlm.sequence import Positions, pad_right
 from grip_vlm.vlms import Encoded, FrozenVLM
@@ -39,6 +40,18 @@ class BasePruner(ABC):
             ValueError: the method does not support the VLM, the batch or the budget.
         """
 
+    def allot(self, vlm: FrozenVLM, encoded: Encoded, budgets: Sequence[Budget], new_tokens: int | None) -> Tensor:
+        """Visual tokens for each question, (B,), of budgets of which one is a goal at least; see `allot.allot`.
+
+        Raises:
+            ValueError: this method cannot meet a goal.
+        """
+        goal = next(budget for budget in budgets if budget.goal is not None)
+        raise ValueError(
+            f"the budget {goal} needs a scorer that knows how many tokens are enough, and {self.name} has none; give "
+            f"{COUNTS}"
+        )
+
     def prune(
         self,
         model: Any,
@@ -57,6 +70,7 @@ class BasePruner(ABC):
                 `vlms.wrap(model, processor)` tells them from the words of the chat template (`vlms/question.py`).
             inputs: the processor's output for any batch, padded on either side. Rows may be text alone.
             budget: one for all rows, or one for each row. It covers all images of a row together; a video is one image.
+                A goal such as `auto` gives each row a count of its own.
             per_image: apply the budget to each image separately.
             min_tokens: the least number of tokens to keep, where there are so many.
             positions: "original" keeps each token's position in the full prompt; "compact" closes the gaps.
@@ -84,8 +98,8 @@ class BasePruner(ABC):
         features = None
         if units:
             part = encoded if len(units) == rows and not per_image else split(encoded, units)
-            k = [min(max(budgets[row].k(len(tokens)), min_tokens), len(tokens)) for row, tokens in units]
-            action = self.select(vlm, part, torch.tensor(k, device=vlm.device))
+            k = allot([budgets[row] for row, _ in units], self, vlm, part).clamp(min=min_tokens)
+            action = self.select(vlm, part, k.minimum(part.state.counts).to(vlm.device))
             if action.schedule is not None:
                 raise ValueError(
                     f"{self.name} drops tokens inside the language model, which inputs alone cannot express; use "

@@ -113,8 +113,10 @@ def curve_numbers(summaries: Sequence[CurveSummary], axis: Axis, ours: str) -> T
 
 
 def budget_text(budget: str) -> str:
-    """A row's budget as text for reports: "10 %" or "64 tokens"."""
+    """A row's budget as text for reports: "10 %", "64 tokens" or a goal as it is written."""
     parsed = Budget.parse(budget)
+    if parsed.goal is not None:
+        return str(parsed)
     return f"{parsed.tokens} tokens" if parsed.fraction is None else f"{float(100 * parsed.fraction):g} %"
 
 

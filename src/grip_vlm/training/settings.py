@@ -68,8 +68,8 @@ class RunConfig:
             raise ValueError(f"budgets are sampled in 0 < low <= high <= 1, got low {self.low} and high {self.high}")
         if not 0 < self.rate < 1:
             raise ValueError(f"the learning rate must be between 0 and 1, got {self.rate}")
-        if self.budget:
-            Budget.parse(self.budget)
+        if self.budget and Budget.parse(self.budget).goal is not None:
+            raise ValueError(f"training takes a count, a fraction or a percentage as its budget, not {self.budget!r}")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from grip_vlm import registry
+from grip_vlm.allot import allot
 from grip_vlm.budget import Budget
 from grip_vlm.images import as_rgb
 from grip_vlm.mdp import Action
@@ -56,6 +57,8 @@ class Answer:
     """visual tokens that reach the last layer"""
     seconds: float
     """run time of vision tower, pruner and language model together"""
+    budget: str = "1.0"
+    """the budget that was asked for; `kept` is what was given"""
 
 
 class FrozenVLM(Encoder):
@@ -246,12 +249,13 @@ class FrozenVLM(Encoder):
         n = int(encoded.state.counts[0])
         action = Action(encoded.state.visual_mask)
         if selector is not None:
-            action = selector.select(self, encoded, torch.tensor([parsed.k(n)], device=self.device))
+            k = allot([parsed], selector, self, encoded, max_new_tokens)
+            action = selector.select(self, encoded, k.to(self.device))
         response = self.respond(encoded, action, max_new_tokens)
         self.synchronize()
         seconds = time.perf_counter() - start
         kept = round(float(response.per_layer[0]))
-        return Answer(response.texts[0], n, kept, response.reached.indices(), seconds)
+        return Answer(response.texts[0], n, kept, response.reached.indices(), seconds, str(parsed))
 
     def visible_area(self, image: Image.Image | str | Path, question: str) -> tuple[Image.Image, tuple[int, int]]:
         """The part of an image that the vision tower sees, and the grid of visual tokens over that part.
