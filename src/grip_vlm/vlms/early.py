@@ -70,10 +70,23 @@ def read_early_layers(vlm: FrozenVLM, encoded: Encoded, method: str) -> EarlyLay
 
 
 def question_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
-    """Attention of the question to each visual token in layer LAYER, (B, N); 0 in rows without a question.
+    """The highest attention of a question's token to each visual token, (B, N); 0 in rows without a question.
 
-    It is the mean over heads, then the maximum over the question's tokens after the last image. Where the question
-    stands before the image, these are the template's last words, which attend to the question as well.
+    Raises:
+        ValueError: see `read_early_layers`.
+    """
+    scores = torch.zeros_like(encoded.state.visual_mask, dtype=torch.float32)  # (B, N)
+    for row, attention in zip(scores, question_attentions(vlm, encoded, method), strict=True):
+        if len(attention):
+            row[: attention.shape[1]] = attention.amax(0)
+    return scores
+
+
+def question_attentions(vlm: FrozenVLM, encoded: Encoded, method: str) -> list[Tensor]:
+    """Attention of each question's tokens to its visual tokens in layer LAYER: B times (M_b, n), mean over heads.
+
+    The tokens are those after the last image. Where the question stands before the image, these are the template's
+    last words, which attend to the question as well. Without a question, M_b is 0.
 
     Raises:
         ValueError: see `read_early_layers`.
@@ -83,14 +96,13 @@ def question_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
     q, k = early.heads(last, "q"), early.heads(last, "k")
     k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     column = torch.arange(early.attention_mask.shape[1], device=early.attention_mask.device)
-    scores = torch.zeros_like(state.visual_mask, dtype=torch.float32)  # (B, N)
+    attentions = []
     for b, (rows, count) in enumerate(zip(early.readers, state.counts.tolist(), strict=True)):
-        if len(rows):
-            visible = early.attention_mask[b] & (column <= rows[:, None])  # (M_b, L)
-            logits = torch.einsum("hid,hjd->hij", q[b, :, rows], k[b]) * q.shape[-1] ** -0.5
-            attention = logits.masked_fill(~visible, -torch.inf).softmax(-1).mean(0)  # (M_b, L)
-            scores[b, :count] = attention.amax(0)[prompt.slots[b, :count]]
-    return scores
+        visible = early.attention_mask[b] & (column <= rows[:, None])  # (M_b, L)
+        logits = torch.einsum("hid,hjd->hij", q[b, :, rows], k[b]) * q.shape[-1] ** -0.5
+        attention = logits.masked_fill(~visible, -torch.inf).softmax(-1).mean(0)  # (M_b, L)
+        attentions.append(attention[:, prompt.slots[b, :count]])
+    return attentions
 
 
 def _layer_inputs(
