@@ -56,9 +56,11 @@ def asked_of(scene: Scene, rng: np.random.Generator, single: bool) -> list[Quest
 
 def answer_loss(language: Language, hidden: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
     """Cross-entropy over answer tokens, and the share of them that come first; `hidden` is (B, T, D)."""
-    told = packed.target != IGNORE
-    logits = language.logits(hidden[told])  # (answer tokens, vocabulary)
-    return F.cross_entropy(logits, packed.target[told]), (logits.argmax(-1) == packed.target[told]).float().mean()
+    is_answer = packed.target != IGNORE
+    logits = language.logits(hidden[is_answer])  # (answer tokens, vocabulary)
+    return F.cross_entropy(logits, packed.target[is_answer]), (
+        logits.argmax(-1) == packed.target[is_answer]
+    ).float().mean()
 
 
 def train_answers(
@@ -101,8 +103,8 @@ def train_answers(
         hidden = language(made.embeddings, made.positions, made.mask)[:, -packed.ids.shape[1] :]
         loss, right = answer_loss(language, hidden, packed)
         count = int(packed.segment.amax(1).sum())
-        said = f"tokens {kept.shape[1]} questions {count}"
-        return Step(loss + NAMING * naming, lambda: f"answers {loss:.3f} right {right:.3f} naming {naming:.4f} {said}")
+        shown = f"tokens {kept.shape[1]} questions {count}"
+        return Step(loss + NAMING * naming, lambda: f"answers {loss:.3f} right {right:.3f} naming {naming:.4f} {shown}")
 
     def check(number: int) -> str:
         if number % config.check_every and number != plan.steps:

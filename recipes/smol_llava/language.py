@@ -125,10 +125,10 @@ class Language(nn.Module):
 
     def updates(self) -> dict[str, Tensor]:
         """`<layer>.a` and `<layer>.b` of every updated linear layer, named as in a LlamaModel."""
-        found = {}
+        updates = {}
         for i, layer in enumerate(self.layers):
             for stack, names in STACKS.items():
                 held = getattr(layer, stack)
                 for name, a, b in zip(names, held.a.split(held.rank), held.b.split(held.outs), strict=True):
-                    found |= {f"layers.{i}.{name}.a": a.detach(), f"layers.{i}.{name}.b": b.detach()}
-        return found
+                    updates |= {f"layers.{i}.{name}.a": a.detach(), f"layers.{i}.{name}.b": b.detach()}
+        return updates

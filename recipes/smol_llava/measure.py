@@ -44,8 +44,8 @@ class Reader:
         before, texts = self.language.embed(packer.before), self.language.embed(packed.ids)
         made = assemble(before, visual, kept, texts, packed, PATCHES)
         hidden = self.language(made.embeddings, made.positions, made.mask)[:, -packed.ids.shape[1] :]
-        told: Tensor = packed.target != IGNORE
-        return bool((self.language.logits(hidden[told]).argmax(-1) == packed.target[told]).all())
+        is_answer: Tensor = packed.target != IGNORE
+        return bool((self.language.logits(hidden[is_answer]).argmax(-1) == packed.target[is_answer]).all())
 
     def tasks(self, split: str, count: int, choice: Choice = everything) -> dict[str, float]:
         """Accuracy of the first `count` items of each task."""

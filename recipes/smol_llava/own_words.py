@@ -50,8 +50,8 @@ def write_down(
         longest, end = max(map(len, prompts)), tokenizer.convert_tokens_to_ids(END)
         padded = torch.tensor([[end] * (longest - len(prompt)) + prompt for prompt in prompts])
         real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        said = model.generate(padded, attention_mask=real, max_new_tokens=length, do_sample=False)[:, longest:]
-        write_text(path, json.dumps([(p, ended(row, end)) for p, row in zip(prompts, said.tolist(), strict=True)]))
+        answers = model.generate(padded, attention_mask=real, max_new_tokens=length, do_sample=False)[:, longest:]
+        write_text(path, json.dumps([(p, ended(row, end)) for p, row in zip(prompts, answers.tolist(), strict=True)]))
     return [(prompt, answer) for prompt, answer in json.loads(path.read_text(encoding="utf-8"))]
 
 
@@ -73,6 +73,6 @@ def words_loss(language: Language, pairs: list[tuple[list[int], list[int]]], len
         target[row, len(prompt) - 1 : end - 1] = torch.tensor(answer)
     mask = torch.ones(length, length, dtype=torch.bool).tril().expand(len(pairs), -1, -1)
     hidden = language(language.embed(ids), torch.arange(length).expand(len(pairs), -1), mask)
-    told = target != -100
-    logits = language.logits(hidden[told])  # (answer tokens, vocabulary)
-    return F.cross_entropy(logits, target[told]), (logits.argmax(-1) == target[told]).float().mean()
+    is_answer = target != -100
+    logits = language.logits(hidden[is_answer])  # (answer tokens, vocabulary)
+    return F.cross_entropy(logits, target[is_answer]), (logits.argmax(-1) == target[is_answer]).float().mean()

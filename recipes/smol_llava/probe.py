@@ -56,8 +56,8 @@ def spliced(image: NDArray[np.uint8], other: NDArray[np.uint8], patch: int) -> N
 
 def far_patch(scene: Scene, patch: int, rng: np.random.Generator) -> int | None:
     """A patch with a colour, drawn among those at least FAR away; None where there is none."""
-    found = np.flatnonzero((distances(patch) >= FAR) & (scene.labels[..., COLOUR] > 0))
-    return int(rng.choice(found)) if len(found) else None
+    candidates = np.flatnonzero((distances(patch) >= FAR) & (scene.labels[..., COLOUR] > 0))
+    return int(rng.choice(candidates)) if len(candidates) else None
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Sample:
 
     true: Tensor  # (n, C) features
     spliced: Tensor  # (n, C) features of the same patches in spliced images
-    told: dict[str, Tensor]  # (n,) each: what is asked
+    facts: dict[str, Tensor]  # (n,) each: what is asked
 
 
 @torch.no_grad()
 def sample(tower: CLIPVisionModel, split: str, count: int, each: int = 4) -> Sample:
     """`each` patches with a colour from each of `count` scenes."""
     true, mixed = [], []
-    told: dict[str, list[int]] = {"own colour": [], "far colour": [], "far part": [], "number of things": []}
+    facts: dict[str, list[int]] = {"own colour": [], "far colour": [], "far part": [], "number of things": []}
     for index in range(count):
         scene, other = compose(split, 2 * index, seed=5), compose(split, 2 * index + 1, seed=5)
         rng, flat = np.random.default_rng(index), scene.labels.reshape(GRID * GRID, -1)
@@ -88,22 +88,22 @@ def sample(tower: CLIPVisionModel, split: str, count: int, each: int = 4) -> Sam
         for at, (patch, far) in enumerate(pairs, start=1):
             true.append(seen[0, patch])
             mixed.append(seen[at, patch])
-            said = (flat[patch, COLOUR], flat[far, COLOUR], flat[far, PART], min(len(scene.things) // 3, 5))
-            for name, value in zip(told, said, strict=True):
-                told[name].append(int(value))
-    return Sample(torch.stack(true), torch.stack(mixed), {name: torch.tensor(values) for name, values in told.items()})
+            values = (flat[patch, COLOUR], flat[far, COLOUR], flat[far, PART], min(len(scene.things) // 3, 5))
+            for name, value in zip(facts, values, strict=True):
+                facts[name].append(int(value))
+    return Sample(torch.stack(true), torch.stack(mixed), {name: torch.tensor(values) for name, values in facts.items()})
 
 
-def accuracy(train: Tensor, said: Tensor, test: Tensor, truth: Tensor, steps: int = 400) -> float:
+def accuracy(train: Tensor, labels: Tensor, test: Tensor, truth: Tensor, steps: int = 400) -> float:
     """Of a network with one hidden layer, trained on (n, C) -> (n,), on others."""
     torch.manual_seed(0)
     mean, deviation = train.mean(0), train.std(0) + 1e-6
-    classes = int(torch.cat([said, truth]).max()) + 1
+    classes = int(torch.cat([labels, truth]).max()) + 1
     net = nn.Sequential(nn.Linear(train.shape[1], 64), nn.GELU(), nn.Linear(64, classes))
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.1)
     for _ in range(steps):
         chosen = torch.randint(len(train), (256,))
-        loss = F.cross_entropy(net((train[chosen] - mean) / deviation), said[chosen])
+        loss = F.cross_entropy(net((train[chosen] - mean) / deviation), labels[chosen])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -114,10 +114,10 @@ def accuracy(train: Tensor, said: Tensor, test: Tensor, truth: Tensor, steps: in
 def probe(tower: CLIPVisionModel, scenes: int = 1500, tested: int = 500) -> list[Probed]:
     """What single patches tell of what is far, and of the whole image."""
     train, test = sample(tower, "train", scenes), sample(tower, "dev", tested)
-    own = accuracy(train.true, train.told["own colour"], test.true, test.told["own colour"])
-    found = []
+    own = accuracy(train.true, train.facts["own colour"], test.true, test.facts["own colour"])
+    results = []
     for name in ("far colour", "far part", "number of things"):
-        said, truth = train.told[name], test.told[name]
-        single = accuracy(train.true, said, test.true, truth)
-        found.append(Probed(name, single, accuracy(train.spliced, said, test.spliced, truth), own))
-    return found
+        labels, truth = train.facts[name], test.facts[name]
+        single = accuracy(train.true, labels, test.true, truth)
+        results.append(Probed(name, single, accuracy(train.spliced, labels, test.spliced, truth), own))
+    return results

@@ -85,7 +85,7 @@ def crops(labels: Tensor, grid: int, size: int, rng: np.random.Generator, tries:
     return torch.tensor(corners)[:, None] + inside.flatten()
 
 
-def look(
+def watch(
     tower: CLIPVisionModel, values: Tensor, watched: int, close: Tensor, step: LayerStep, shown: Tensor | None = None
 ) -> Seen:
     """The tower's forward, with CLS on a path of its own.
@@ -150,11 +150,11 @@ def local_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         The loss, and of each field how many patches are right and how many have a label, (fields,) each.
     """
     weight = 0.1 + 0.9 * (labels[..., 0] > 0).float()  # (B, N)
-    total, right, told = logits.new_zeros(()), [], []
+    total, right, labelled = logits.new_zeros(()), [], []
     for i, part in enumerate(logits.split(FIELDS, dim=-1)):
         loss = F.cross_entropy(part.transpose(1, 2), labels[..., i], reduction="none")
         total = total + (loss * weight).sum() / weight.sum()
-        said = labels[..., i] > 0
-        right.append((part.argmax(-1) == labels[..., i])[said].sum())
-        told.append(said.sum())
-    return total, torch.stack(right), torch.stack(told)
+        is_labelled = labels[..., i] > 0
+        right.append((part.argmax(-1) == labels[..., i])[is_labelled].sum())
+        labelled.append(is_labelled.sum())
+    return total, torch.stack(right), torch.stack(labelled)

@@ -12,7 +12,7 @@ from grip_vlm.benchmarks.spread import VOCABULARIES, compose
 from grip_vlm.benchmarks.spread.labels import present
 from smol_llava.build import TowerSize, build_tower
 from smol_llava.loop import Plan, Step, run
-from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, look, near, pixels, varied
+from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, near, pixels, varied, watch
 from tiny_llava.muon import Muon
 
 RATE = 3e-3
@@ -64,38 +64,38 @@ def train_tower(plan: Plan, size: TowerSize, images: int, seed: int, fast: bool 
             shown = crops(labels, size.grid, part, rng)
             labels = labels.gather(1, shown[..., None].expand(-1, -1, len(FIELDS)))
             anywhere = torch.from_numpy(np.stack([present(one) for one in labels.numpy()])).float()
-        seen = look(
+        seen = watch(
             tower, varied(pixels(values, rng), rng), max(1, images // 8), window if cropped else whole, layer, shown
         )
-        loss, right, told = local_loss(heads.local(seen.patches), labels)
+        loss, right, labelled = local_loss(heads.local(seen.patches), labels)
         cls = F.binary_cross_entropy_with_logits(heads.anywhere(seen.cls), anywhere)
         far = seen.far.mean()
-        said = " ".join(said_of(right, told))
-        return Step(loss + CLS * cls + FAR * far, lambda: f"local {loss:.3f} cls {cls:.4f} far {far:.5f} {said}")
+        fields = " ".join(shares(right, labelled))
+        return Step(loss + CLS * cls + FAR * far, lambda: f"local {loss:.3f} cls {cls:.4f} far {far:.5f} {fields}")
 
     modules: dict[str, nn.Module] = {"tower": tower, "heads": heads}
     run(plan, modules, optimizers(modules), step_of, lambda number: accuracy(tower, heads, "dev", 48))
     return tower.eval().requires_grad_(False)
 
 
-def said_of(right: Tensor, told: Tensor) -> Iterator[str]:
+def shares(right: Tensor, labelled: Tensor) -> Iterator[str]:
     """The accuracy of each field."""
-    for name, good, of in zip(VOCABULARIES, right.tolist(), told.tolist(), strict=True):
+    for name, good, of in zip(VOCABULARIES, right.tolist(), labelled.tolist(), strict=True):
         yield f"{name}={good / max(of, 1):.3f}"
 
 
 @torch.no_grad()
 def accuracy(tower: CLIPVisionModel, heads: Heads, split: str, count: int, each: int = 24) -> str:
     """Accuracy of local labels on patches that have one, by field and over all; and how well CLS says what is there."""
-    right, told = torch.zeros(len(FIELDS)), torch.zeros(len(FIELDS))
-    hits = torch.zeros(3)  # there and said, said, there
+    right, labelled = torch.zeros(len(FIELDS)), torch.zeros(len(FIELDS))
+    hits = torch.zeros(3)  # there and predicted, predicted, there
     for first in range(0, count, each):
         values, labels, anywhere = batch(split, first, each)
         hidden = tower(pixels(values), output_hidden_states=True).hidden_states[-1]  # (B, 1 + N, C)
         _, good, of = local_loss(heads.local(hidden[:, 1:]), labels)
-        right, told = right + good, told + of
-        said = heads.anywhere(hidden[:, 0]) > 0
-        hits += torch.stack([(said * anywhere).sum(), said.sum(), anywhere.sum()])
-    mean = right[:-1].sum() / told[:-1].sum()  # the ground is not of interest
+        right, labelled = right + good, labelled + of
+        predicted = heads.anywhere(hidden[:, 0]) > 0
+        hits += torch.stack([(predicted * anywhere).sum(), predicted.sum(), anywhere.sum()])
+    mean = right[:-1].sum() / labelled[:-1].sum()  # the ground is not of interest
     cls = f"CLS precision {hits[0] / hits[1]:.3f} recall {hits[0] / hits[2]:.3f}"
-    return f"{split} labels {mean:.4f} {' '.join(said_of(right, told))} {cls}"
+    return f"{split} labels {mean:.4f} {' '.join(shares(right, labelled))} {cls}"

@@ -24,7 +24,7 @@ from smol_llava.lighten import lighten
 from smol_llava.loop import Plan, Step, run
 from smol_llava.lowrank import LowRank
 from smol_llava.packing import IGNORE, Packer, assemble
-from smol_llava.tower import crops, layer_step, look, near, pixels
+from smol_llava.tower import crops, layer_step, near, pixels, watch
 from smol_llava.train_tower import batch, train_tower
 
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_only_answers_are_taught_and_what_does_not_fit_is_left_out(packer):
 
 def test_the_tower_as_trained_is_the_plain_one():
     tower, (images, _, _) = build_tower(SIZE, 0), batch("train", 0, 2)
-    seen = look(tower, pixels(images), 1, near(24), layer_step)
+    seen = watch(tower, pixels(images), 1, near(24), layer_step)
     plain = tower(pixels(images), output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(seen.patches, plain[:, 1:], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(seen.cls, plain[:, 0], atol=1e-4, rtol=1e-4)
@@ -151,7 +151,7 @@ def test_the_tower_as_trained_is_the_plain_one():
 
 def test_what_cls_learns_does_not_shape_what_patches_are_made_of():
     tower, (images, _, _) = build_tower(SIZE, 0), batch("train", 0, 1)
-    look(tower, pixels(images), 1, near(24), layer_step).cls.sum().backward()
+    watch(tower, pixels(images), 1, near(24), layer_step).cls.sum().backward()
     assert not embeddings(tower).patch_embedding.weight.grad.any()
     assert embeddings(tower).class_embedding.grad.abs().sum() > 0
 

@@ -42,8 +42,8 @@ class Board:
         for row, column in spots:
             if self.free(row, column, height, width):
                 self.taken[row : row + height + 2, column : column + width + 2] = True
-                look = int(self.rng.integers(2**31))
-                thing = Thing(part, name, colour, row, column, height, width, look, **more)  # type: ignore[arg-type]
+                seed = int(self.rng.integers(2**31))
+                thing = Thing(part, name, colour, row, column, height, width, seed, **more)  # type: ignore[arg-type]
                 thing = replace(thing, drawn=shape_patches(thing)) if part == "shape" else thing
                 self.things.append(thing)
                 return len(self.things) - 1
@@ -82,13 +82,13 @@ class Board:
         shaft, head = arrow_patches(line)
         if len(shaft) < 2 or not head or self._touched((*shaft, *head)):
             raise FullError
-        look = int(self.rng.integers(2**31))
+        seed = int(self.rng.integers(2**31))
         x0, y0, x1, y1 = line
         row, column = int(min(y0, y1)) // PATCH, int(min(x0, x1)) // PATCH
         height, width = int(max(y0, y1)) // PATCH - row + 1, int(max(x0, x1)) // PATCH - column + 1
         self.things.append(
             Thing(
-                "arrow", "arrow", colour, row, column, height, width, look,
+                "arrow", "arrow", colour, row, column, height, width, seed,
                 source=source, target=target, line=line, shaft=shaft, head=head,
             )
         )  # fmt: skip
@@ -96,14 +96,14 @@ class Board:
 
     def stand(self, part: str, colour: str, row: int, column: int, height: int) -> int:
         """Place a bar, two patches wide, without a free patch around it: what is below it belongs to it."""
-        look = int(self.rng.integers(2**31))
-        self.things.append(Thing(part, part, colour, row, column, height, 2, look))
+        seed = int(self.rng.integers(2**31))
+        self.things.append(Thing(part, part, colour, row, column, height, 2, seed))
         return len(self.things) - 1
 
     def stand_text(self, text: str, row: int, column: int) -> int:
         """Place a text without paper of its own, directly below a bar."""
-        look = int(self.rng.integers(2**31))
-        self.things.append(Thing("text", text, None, row, column, *text_size(text, framed=False), look))
+        seed = int(self.rng.integers(2**31))
+        self.things.append(Thing("text", text, None, row, column, *text_size(text, framed=False), seed))
         return len(self.things) - 1
 
     def belong(self, one: int, other: int) -> None:
@@ -112,8 +112,8 @@ class Board:
         self.things[other] = replace(self.things[other], partner=one)
 
     def _touched(self, patches: tuple[int, ...]) -> bool:
-        mine = set(patches)
-        return any(mine.intersection(other.patches) for other in self.things)
+        taken = set(patches)
+        return any(taken.intersection(other.patches) for other in self.things)
 
     def one(self, options: tuple[str, ...] | list[str]) -> str:
         """One of the options, each as likely as any other."""

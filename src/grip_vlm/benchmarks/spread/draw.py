@@ -17,7 +17,7 @@ LEAST = 3  # pixels; where an arrow or shape covers fewer of a patch, it is not 
 
 def draw(canvas: Canvas, thing: Thing, split: str) -> None:
     """Draw one thing; the same thing always looks the same."""
-    rng = np.random.default_rng(thing.look)
+    rng = np.random.default_rng(thing.seed)
     {"shape": _shape, "photograph": _photograph, "digit": _digit, "text": _text, "bar": _bar, "arrow": _arrow}[
         thing.part
     ](canvas, thing, split, rng)
@@ -67,7 +67,7 @@ def _shape_masks(thing: Thing, rng: np.random.Generator) -> tuple[NDArray[np.flo
 
 def shape_patches(thing: Thing) -> Patches:
     """Those patches of a shape's box that it reaches; where it covers fewer than LEAST pixels, it is not drawn."""
-    whole, _ = _shape_masks(thing, np.random.default_rng(thing.look))
+    whole, _ = _shape_masks(thing, np.random.default_rng(thing.seed))
     cover = (whole > 0.5).reshape(thing.height, PATCH, thing.width, PATCH).sum((1, 3)).reshape(-1)
     boxed = block(thing.row, thing.column, thing.height, thing.width)
     return tuple(patch for patch, pixels in zip(boxed, cover.tolist(), strict=True) if pixels >= LEAST)

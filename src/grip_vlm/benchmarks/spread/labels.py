@@ -38,8 +38,8 @@ def patch_labels(things: tuple[Thing, ...], ground: str) -> NDArray[np.uint8]:
     labels = np.zeros((GRID * GRID, len(VOCABULARIES)), dtype=np.uint8)
     labels[:, -1] = _class("ground", ground)
     for thing in things:
-        for patches, said in says(thing):
-            labels[list(patches)] = [_class(field, said[field]) if field in said else 0 for field in VOCABULARIES]
+        for patches, facts in says(thing):
+            labels[list(patches)] = [_class(field, facts[field]) if field in facts else 0 for field in VOCABULARIES]
     return labels.reshape(GRID, GRID, -1)
 
 

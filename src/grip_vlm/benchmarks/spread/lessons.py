@@ -66,10 +66,10 @@ def place(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 def character(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """One character of a text, by its place from the front or the end."""
-    found = _text(scene, rng)
-    if found is None:
+    described = _text(scene, rng)
+    if described is None:
         return None
-    text, where = found
+    text, where = described
     what = "digit" if text.name.isdigit() else "letter"
     at = int(rng.integers(min(len(text.name), len(NTH))))
     nth, at = (NTH[at], at) if rng.random() < 0.7 else ("last", len(text.name) - 1)
@@ -78,10 +78,10 @@ def character(scene: Scene, rng: np.random.Generator, want: int) -> Question | N
 
 def spell(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """A text, one character after another, or as a whole."""
-    found = _text(scene, rng)
-    if found is None:
+    described = _text(scene, rng)
+    if described is None:
         return None
-    text, where = found
+    text, where = described
     if rng.random() < 0.5:
         return _lesson(f"Spell the {where}.", " ".join(text.name), "spell", *text.characters)
     return _lesson(f"Read the {where}.", text.name, "read", *text.characters)
@@ -89,10 +89,10 @@ def spell(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 def length(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """How many characters a text has."""
-    found = _text(scene, rng)
-    if found is None:
+    described = _text(scene, rng)
+    if described is None:
         return None
-    text, where = found
+    text, where = described
     return _lesson(f"How many characters has the {where}?", str(len(text.name)), "length", *text.characters)
 
 

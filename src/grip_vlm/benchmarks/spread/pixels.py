@@ -32,8 +32,8 @@ def digits(split: str) -> tuple[tuple[NDArray[np.float32], ...], ...]:
     squares = (flat**2).sum(1)
     nearest = np.argpartition(squares - 2 * flat @ flat.T, ALIKE, axis=1)[:, : ALIKE + 1]  # (1797, 9), each with itself
     clear = (data.target[nearest] == data.target[:, None]).all(1)
-    mine = members(np.flatnonzero(clear).tolist(), split, key=1797)
-    return tuple(tuple(flat[i].reshape(8, 8) for i in mine if data.target[i] == digit) for digit in range(10))
+    instances = members(np.flatnonzero(clear).tolist(), split, key=1797)
+    return tuple(tuple(flat[i].reshape(8, 8) for i in instances if data.target[i] == digit) for digit in range(10))
 
 
 @cache
@@ -56,8 +56,10 @@ def handwritten(rng: np.random.Generator, split: str, digit: int, size: int) -> 
 
 def garment(rng: np.random.Generator, split: str, name: str, size: int) -> NDArray[np.uint8]:
     """One photograph of `name`, (size, size, 3): mirrored or not, on black or white, in a slight tint."""
-    found = clothes(split)[CLOTHES.index(name)]
-    grey = np.asarray(Image.fromarray(found[rng.integers(len(found))]).resize((size, size), Image.Resampling.BOX))
+    photographs = clothes(split)[CLOTHES.index(name)]
+    grey = np.asarray(
+        Image.fromarray(photographs[rng.integers(len(photographs))]).resize((size, size), Image.Resampling.BOX)
+    )
     grey = grey[:, ::-1] if rng.random() < 0.5 else grey
     shown = grey.astype(np.float32)[..., None] * rng.uniform(0.88, 1.0, 3)
     return (255 - shown if rng.random() < 0.5 else shown).astype(np.uint8)

@@ -28,7 +28,7 @@ class Scene:
     ground: str
     """what is behind everything, one of GROUNDS"""
     things: tuple[Thing, ...]
-    look: int
+    seed: int
     """what the background is drawn from"""
 
     @cached_property
@@ -39,7 +39,7 @@ class Scene:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The image as (192, 192, 3), drawn anew."""
-        canvas = background(np.random.default_rng(self.look), self.split, self.ground, SIZE)
+        canvas = background(np.random.default_rng(self.seed), self.split, self.ground, SIZE)
         for thing in self.things:
             draw(canvas, thing, self.split)
         return canvas

@@ -27,8 +27,8 @@ def words(split: str, shortest: int = 3, longest: int = 10) -> tuple[str, ...]:
 def draw_word(rng: np.random.Generator, split: str, shortest: int = 3, longest: int = 10) -> str:
     """A word; every length is as likely as any other, so that long ones are not rare."""
     length = int(rng.integers(shortest, longest + 1))
-    found = words(split, length, length)
-    return found[rng.integers(len(found))]
+    candidates = words(split, length, length)
+    return candidates[rng.integers(len(candidates))]
 
 
 def draw_number(rng: np.random.Generator, shortest: int = 2, longest: int = 6) -> str:

@@ -33,7 +33,7 @@ class Thing:
     column: int
     height: int
     width: int
-    look: int = 0
+    seed: int = 0
     """what its details are drawn from: font, jitter, which instance"""
     framed: bool = False
     """a text inside a coloured frame, one patch wide on each side"""

@@ -9,10 +9,10 @@ from grip_vlm.benchmarks.spread.thing import SHAPES, Thing
 HELD_OUT = 2  # of the phrasings of each kind of question: dev uses all but the last, train none of these two
 
 
-def phrase(rng: np.random.Generator, split: str, phrasings: tuple[str, ...], **said: str) -> str:
+def phrase(rng: np.random.Generator, split: str, phrasings: tuple[str, ...], **words: str) -> str:
     """One of the phrasings of a kind of question, with names put in; the last two of them are not for training."""
     usable = len(phrasings) - HELD_OUT + check_split(split)
-    text = phrasings[rng.integers(usable)].format(**said)
+    text = phrasings[rng.integers(usable)].format(**words)
     return text[0].upper() + text[1:]
 
 

@@ -61,10 +61,10 @@ def _numbers(want: int, lowest: int, highest: int) -> tuple[int, list[str]]:
 def count(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """How many there are, from two to nine."""
     number, wrong = _numbers(want, 2, 9)
-    found = groups(scene, number)
-    if not found:
+    candidates = groups(scene, number)
+    if not candidates:
         return None
-    group = found[rng.integers(len(found))]
+    group = candidates[rng.integers(len(candidates))]
     text = phrase(rng, scene.split, COUNT, things=plural(*group))
     text, letter = _options(text, str(number), wrong, rng)
     units = tuple(thing.patches for thing in matching(scene, *group))
@@ -105,10 +105,10 @@ def _like(rng: np.random.Generator, scene: Scene, text: str) -> str | None:
 
 def signs(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """What two signs say; each is right in two of the options. One is known by its frame, one by what is beside it."""
-    found = [sign for sign in scene.of("text") if sign.framed and sign.partner is not None]
-    if len(found) < 2:
+    candidates = [sign for sign in scene.of("text") if sign.framed and sign.partner is not None]
+    if len(candidates) < 2:
         return None
-    one, other = (found[i] for i in rng.permutation(len(found))[:2])
+    one, other = (candidates[i] for i in rng.permutation(len(candidates))[:2])
     thing = scene.partner(other)
     decoys = _like(rng, scene, one.name), _like(rng, scene, other.name)
     if thing is None or named(scene, thing) is None or decoys[0] is None or decoys[1] is None:
@@ -122,8 +122,8 @@ def signs(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 def _differing(text: str, decoy: str, characters: tuple[Patches, ...]) -> tuple[Patches, ...]:
     """One unit: the characters by which a text is told from its decoy, any of which does."""
-    told = (patches for mine, theirs, patches in zip(text, decoy, characters, strict=True) if mine != theirs)
-    return (sum(told, ()),)
+    distinct = (patches for right, wrong, patches in zip(text, decoy, characters, strict=True) if right != wrong)
+    return (sum(distinct, ()),)
 
 
 def label(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:

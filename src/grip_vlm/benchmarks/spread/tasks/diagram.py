@@ -76,10 +76,10 @@ def _parts(*arrows: Thing) -> tuple[Patches, ...]:
 def follow(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The box that an arrow leads to."""
     things = scene.things
-    found = [arrow for arrow in scene.of("arrow") if things[int(arrow.target or 0)].part == "text"]
-    if not found:
+    candidates = [arrow for arrow in scene.of("arrow") if things[int(arrow.target or 0)].part == "text"]
+    if not candidates:
         return None
-    arrow = found[rng.integers(len(found))]
+    arrow = candidates[rng.integers(len(candidates))]
     start, end = things[int(arrow.source or 0)], things[int(arrow.target or 0)]
     text = phrase(rng, scene.split, FOLLOW, one=called(start))
     return Question(text, end.name, "diagram", "follow", end.characters, (shown(start), *_parts(arrow)))
@@ -88,10 +88,10 @@ def follow(scene: Scene, rng: np.random.Generator, want: int) -> Question | None
 def back(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The box that an arrow comes from."""
     things = scene.things
-    found = [arrow for arrow in scene.of("arrow") if things[int(arrow.source or 0)].part == "text"]
-    if not found:
+    candidates = [arrow for arrow in scene.of("arrow") if things[int(arrow.source or 0)].part == "text"]
+    if not candidates:
         return None
-    arrow = found[rng.integers(len(found))]
+    arrow = candidates[rng.integers(len(candidates))]
     start, end = things[int(arrow.source or 0)], things[int(arrow.target or 0)]
     text = phrase(rng, scene.split, BACK, one=called(end))
     return Question(text, start.name, "diagram", "back", start.characters, (shown(end), *_parts(arrow)))
@@ -99,14 +99,14 @@ def back(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 def chain(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The box that two arrows lead to, one after the other."""
-    found = []
+    candidates = []
     for first in scene.of("arrow"):
         second = _arrow_from(scene, int(first.target or 0))
         if second is not None and scene.things[int(second.target or 0)].part == "text":
-            found.append((first, second))
-    if not found:
+            candidates.append((first, second))
+    if not candidates:
         return None
-    first, second = found[rng.integers(len(found))]
+    first, second = candidates[rng.integers(len(candidates))]
     start, middle, end = (scene.things[int(at or 0)] for at in (first.source, first.target, second.target))
     text = phrase(rng, scene.split, CHAIN, one=called(start))
     pointers = (shown(start), *_parts(first), shown(middle), *_parts(second))

@@ -84,12 +84,12 @@ def groups(scene: Scene, count: int) -> list[tuple[str, str | None]]:
 def count(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """Nothing to nine of a kind, of a colour, or of both; each of the ten answers is wanted as often as the others."""
     way = want // 10 % 3
-    found = [
+    candidates = [
         (kind, colour) for kind, colour in groups(scene, want % 10) if (kind == "shape", colour is None) == WAYS[way]
     ]
-    if not found:
+    if not candidates:
         return None
-    group = found[rng.integers(len(found))]
+    group = candidates[rng.integers(len(candidates))]
     text = phrase(rng, scene.split, COUNT, things=plural(*group))
     counted = matching(scene, *group)
     return Question(text, str(len(counted)), "perception", "count", tuple(thing.patches for thing in counted))
@@ -119,10 +119,10 @@ def total(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 def colours(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The two to four colours of a kind of shape. A unit is a colour: the patches of all that have it."""
     tints = {kind: sorted({str(t.colour) for t in matching(scene, kind, None)}) for kind in SHAPES}
-    found = [kind for kind in SHAPES if len(tints[kind]) == 2 + want % 3]
-    if not found:
+    candidates = [kind for kind in SHAPES if len(tints[kind]) == 2 + want % 3]
+    if not candidates:
         return None
-    kind = found[rng.integers(len(found))]
+    kind = candidates[rng.integers(len(candidates))]
     units = tuple(sum((t.patches for t in matching(scene, kind, colour)), ()) for colour in tints[kind])
     text = phrase(rng, scene.split, COLOURS_OF, things=plural(kind))
     return Question(text, listed(tints[kind]), "perception", "colours", units)
@@ -131,10 +131,10 @@ def colours(scene: Scene, rng: np.random.Generator, want: int) -> Question | Non
 def kinds(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The two to four kinds of shapes of a colour. A unit is a kind: the patches of all that are of it."""
     names = {colour: sorted({t.name for t in matching(scene, None, colour)}) for colour in COLOURS}
-    found = [colour for colour in COLOURS if len(names[colour]) == 2 + want % 3]
-    if not found:
+    candidates = [colour for colour in COLOURS if len(names[colour]) == 2 + want % 3]
+    if not candidates:
         return None
-    colour = found[rng.integers(len(found))]
+    colour = candidates[rng.integers(len(candidates))]
     units = tuple(sum((t.patches for t in matching(scene, kind, colour)), ()) for kind in names[colour])
     text = phrase(rng, scene.split, KINDS_OF, colour=colour)
     return Question(text, listed(names[colour]), "perception", "kinds", units)
@@ -156,18 +156,18 @@ def relation(scene: Scene, rng: np.random.Generator, want: int) -> Question | No
         return None
     # The nearest pair: of two things far apart, where one of them is in the image tells where the other is.
     _, one, other = min(pairs, key=lambda pair: pair[0])
-    said = {"one": str(named(scene, one)), "other": str(named(scene, other))}
-    text = phrase(rng, scene.split, RELATION, **said)
+    names = {"one": str(named(scene, one)), "other": str(named(scene, other))}
+    text = phrase(rng, scene.split, RELATION, **names)
     return Question(text, side, "perception", "relation", (one.patches, other.patches))
 
 
 def colour(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The colour of the only shape of its kind."""
     wanted = COLOURS[want % len(COLOURS)]
-    found = [t for t in matching(scene, None, wanted) if len(matching(scene, t.name, None)) == 1]
-    if not found:
+    candidates = [t for t in matching(scene, None, wanted) if len(matching(scene, t.name, None)) == 1]
+    if not candidates:
         return None
-    thing = found[rng.integers(len(found))]
+    thing = candidates[rng.integers(len(candidates))]
     text = phrase(rng, scene.split, COLOUR, one=thing.name)
     return Question(text, wanted, "perception", "colour", (thing.patches,))
 

@@ -57,8 +57,8 @@ def _absent(scene: Scene, rng: np.random.Generator) -> Group:
 
 def _units(scene: Scene, *groups: Group) -> tuple[tuple[int, ...], ...]:
     """One unit for each group that is there: the patches of all things of that group."""
-    found = [matching(scene, *group) for group in groups]
-    return tuple(sum((thing.patches for thing in things), ()) for things in found if things)
+    candidates = [matching(scene, *group) for group in groups]
+    return tuple(sum((thing.patches for thing in things), ()) for things in candidates if things)
 
 
 def single(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
@@ -80,18 +80,18 @@ def both(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     if want % 2 == 0:
         absent = _absent(scene, rng)
         first, second = (first, absent) if rng.random() < 0.5 else (absent, first)
-    said = {"a_thing": with_article(singular(*first)), "another": with_article(singular(*second))}
-    text = phrase(rng, scene.split, BOTH, **said)
+    names = {"a_thing": with_article(singular(*first)), "another": with_article(singular(*second))}
+    text = phrase(rng, scene.split, BOTH, **names)
     return Question(text, "yes" if want % 2 else "no", "presence", "both", _units(scene, first, second))
 
 
 def least(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """Two to seven of a kind, of a colour, or of both: there are as many, or, where the answer is no, one fewer."""
     least = 2 + want // 2 % 6
-    found = groups(scene, least if want % 2 else least - 1)
-    if not found:
+    candidates = groups(scene, least if want % 2 else least - 1)
+    if not candidates:
         return None
-    group = found[rng.integers(len(found))]
+    group = candidates[rng.integers(len(candidates))]
     text = phrase(rng, scene.split, LEAST, count=NUMBERS[least], things=plural(*group))
     units = tuple(thing.patches for thing in matching(scene, *group))
     return Question(text, "yes" if want % 2 else "no", "presence", "least", units)

@@ -58,11 +58,11 @@ def odd(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     texts = scene.of("text")
     numbers = [text for text in texts if text.name.isdigit()]
     words = [text for text in texts if not text.name.isdigit()]
-    found = [(what, those[0]) for what, those in (("number", numbers), ("word", words)) if len(those) == 1]
-    found = [(what, text) for what, text in found if (what == "word") == (want % 2 == 0)]
-    if not found:
+    candidates = [(what, those[0]) for what, those in (("number", numbers), ("word", words)) if len(those) == 1]
+    candidates = [(what, text) for what, text in candidates if (what == "word") == (want % 2 == 0)]
+    if not candidates:
         return None
-    what, text = found[rng.integers(len(found))]
+    what, text = candidates[rng.integers(len(candidates))]
     question = phrase(rng, scene.split, ODD, what=what)
     return Question(question, text.name, "reading", "odd", text.characters)
 
@@ -74,23 +74,23 @@ def _above(scene: Scene, line: int) -> tuple[tuple[int, ...], ...]:
 
 def line(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """All of one line among two or more. That a line is the last one is known from nothing being below it."""
-    found = lines(scene)
-    if len(found) < 2:
+    candidates = lines(scene)
+    if len(candidates) < 2:
         return None
-    at = int(rng.integers(len(found)))
-    nth = "last" if at == len(found) - 1 and rng.random() < 0.5 else NTH[at]
-    units = sum((text.characters for text in found[at]), ())
-    said = " ".join(text.name for text in found[at])
+    at = int(rng.integers(len(candidates)))
+    nth = "last" if at == len(candidates) - 1 and rng.random() < 0.5 else NTH[at]
+    units = sum((text.characters for text in candidates[at]), ())
+    answer = " ".join(text.name for text in candidates[at])
     question = phrase(rng, scene.split, LINE, nth=nth)
-    return Question(question, said, "reading", "line", units, () if nth == "last" else _above(scene, at))
+    return Question(question, answer, "reading", "line", units, () if nth == "last" else _above(scene, at))
 
 
 def where(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The first or second text of a line that has two."""
-    found = [at for at, texts in enumerate(lines(scene)) if len(texts) == 2]
-    if not found:
+    candidates = [at for at, texts in enumerate(lines(scene)) if len(texts) == 2]
+    if not candidates:
         return None
-    at, nth = found[rng.integers(len(found))], int(rng.integers(2))
+    at, nth = candidates[rng.integers(len(candidates))], int(rng.integers(2))
     text = lines(scene)[at][nth]
     question = phrase(rng, scene.split, WHERE, nth=NTH[nth], line=NTH[at])
     before = (lines(scene)[at][0].patches,) if nth else ()
@@ -99,10 +99,10 @@ def where(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
 
 def ink(scene: Scene, rng: np.random.Generator, want: int) -> Question | None:
     """The only text in ink of a colour; its own patches show the colour."""
-    found = [text for text in scene.of("text") if text.colour and not text.framed]
-    if not found:
+    candidates = [text for text in scene.of("text") if text.colour and not text.framed]
+    if not candidates:
         return None
-    text = found[rng.integers(len(found))]
+    text = candidates[rng.integers(len(candidates))]
     question = phrase(rng, scene.split, INK, colour=str(text.colour))
     return Question(question, text.name, "reading", "ink", text.characters)
 
