@@ -168,7 +168,7 @@ def encoder(vlm: FrozenVLM, compare: Compare) -> Callable[[str, bool], tuple[Ban
 def write(rows: list[Row], out: Path) -> None:
     """Write the rows to `out`/rows and a report on them to `out`.
 
-    The report leaves out the rows' seconds, because they were measured beside other work. recipes/speed.py measures
+    The report leaves out the rows' seconds, because they were measured beside other work. `grip-vlm bench` measures
     time.
     """
     written = write_folder(out / "rows", rows)

@@ -66,6 +66,13 @@ def open_image(path: str | Path, where: str = "", content: bytes | None = None) 
         raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error
 
 
+def scaled(image: Image.Image, longer: int) -> Image.Image:
+    """The image at another size, with the same shape, to the pixel: its longer side has `longer` pixels."""
+    ratio = longer / max(image.size)
+    width, height = (max(1, round(ratio * side)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """A grey image of more than eight bits, or of floats, as one of eight."""
     values = np.asarray(image).astype(np.float64)  # (H, W)

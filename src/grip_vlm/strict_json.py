@@ -8,17 +8,19 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from functools import cache
 from math import isfinite
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar, get_args, get_origin
 
 MAX_LINE = 2**20  # bytes: no line of rows, or of questions about images, is that long
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 WORDS |= {list: "a list", type(None): "null"}
+LARGEST = 2**30  # bytes of a file of records, uncompressed: two million rows of `evaluate`
+Record = TypeVar("Record")
 
 
 def parse(data: bytes) -> Any:
@@ -66,6 +68,42 @@ def lines(path: Path, most: int | None = None, max_line: int = MAX_LINE) -> Iter
                 yield line
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path} cannot be decompressed: {error}") from error
+
+
+def records(path: Path, of: Callable[[Any], Record], start: bytes, what: str) -> tuple[list[Record], int]:
+    """The records in a file of JSON lines that grows at its end. A missing file has none.
+
+    A last line that was cut off while it was written is skipped.
+
+    Args:
+        path: compressed if the name ends in .gz.
+        of: makes a record of a JSON value, or raises a ValueError.
+        start: the first bytes of every record, by which one that was cut off is told from something else.
+        what: a record is, for the message.
+
+    Returns:
+        The records, and how many bytes of the uncompressed file they take.
+
+    Raises:
+        ValueError: a complete line is no record (the message says why), or the file is too large, no file, or cannot be
+            decompressed.
+    """
+    if not path.exists():
+        return [], 0
+    found: list[Record] = []
+    good = 0
+    for number, line in enumerate(lines(path, LARGEST), start=1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("no end of line")
+            found.append(of(parse(line)))
+        except ValueError as error:
+            begins = line.startswith(start) or start.startswith(line)
+            if line.endswith(b"\n") or not begins:
+                raise ValueError(f"{path}, line {number} is not {what}: {error}") from error
+            break
+        good += len(line)
+    return found, good
 
 
 class _Rule(NamedTuple):

@@ -19,6 +19,7 @@ QUICK = {
     "warmup": "--steps 2 --batch 2 --dev-examples 2 --dev-every 2 --width 16",
     "train": "--steps 1 --batch 2 --dev-examples 2 --group 2",
     "evaluate": "--limit 1",
+    "bench": "--repeats 1 --batch 1 --new-tokens 2",
 }
 pytestmark = pytest.mark.skipif("tiny-llava" not in vlms.shipped(), reason="no VLM is shipped yet")
 

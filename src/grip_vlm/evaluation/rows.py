@@ -15,37 +15,10 @@ from grip_vlm.files import write_bytes
 
 __all__ = ["FIXED", "Row", "read", "read_rows", "repair", "write_folder", "write_packed"]
 
-_ROW_START = b'{"vlm": '  # the first bytes of every row
-LARGEST = 2**30  # bytes of a file of rows, uncompressed: two million rows
-
 
 def read(path: Path) -> tuple[list[Row], int]:
-    """The rows in a file, compressed if its name ends in .gz. A missing file has none.
-
-    A last line that was cut off while it was written is skipped.
-
-    Returns:
-        The rows, and how many bytes of the uncompressed file they take.
-
-    Raises:
-        ValueError: a complete line is not a row (the message says why), or the file is too large, no file, or cannot be
-            decompressed.
-    """
-    if not path.exists():
-        return [], 0
-    rows, good = [], 0
-    for number, line in enumerate(strict_json.lines(path, LARGEST), start=1):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError("no end of line")
-            rows.append(row_of(strict_json.parse(line)))
-        except ValueError as error:
-            row_begins = line.startswith(_ROW_START) or _ROW_START.startswith(line)
-            if line.endswith(b"\n") or not row_begins:
-                raise ValueError(f"{path}, line {number} is not a row of `evaluate`: {error}") from error
-            break
-        good += len(line)
-    return rows, good
+    """The rows in a file, and how many bytes of the uncompressed file they take. See `strict_json.records`."""
+    return strict_json.records(path, row_of, b'{"vlm": ', "a row of `evaluate`")
 
 
 def repair(path: Path) -> list[Row]:

@@ -27,9 +27,17 @@ class Scored(BasePruner):
         self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
         self._scorer: tuple[Any, Scorer] | None = None  # with the model that it was loaded for
 
-    @torch.no_grad()
-    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
+    def scorer(self, vlm: FrozenVLM) -> Scorer:
+        """The network, on the VLM's device.
+
+        Raises:
+            ValueError: it was trained on another VLM, or cannot be loaded.
+        """
         loaded = self._scorer  # read once: another thread may load it for another model
         if loaded is None or loaded[0] is not vlm.model:
             loaded = self._scorer = vlm.model, checkpoint.load(self.folder, vlm).to(vlm.device)
-        return Action(policy.choose(loaded[1], encoded.state, k))
+        return loaded[1]
+
+    @torch.no_grad()
+    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
+        return Action(policy.choose(self.scorer(vlm), encoded.state, k))

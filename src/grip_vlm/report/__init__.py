@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grip_vlm.evaluation.rows import Row, read_rows
+from grip_vlm.evaluation.timing import Timing
 from grip_vlm.files import write_text
-from grip_vlm.report import escape, metrics, tables, verdict
+from grip_vlm.report import equal_accuracy, escape, metrics, tables, timings, verdict
 from grip_vlm.report.comparisons import comparisons
 from grip_vlm.report.measured import TOKENS, Measured, Point, measure, read_flops
 from grip_vlm.report.summaries import curve_summaries
 
 __all__ = ["Point", "measure", "metrics", "points", "read_rows", "table", "write", "write_report"]
+__all__ += ["write_timings"]
 
 
 OURS = "grip"  # the pruner that the others are compared with if nothing else is said
@@ -65,6 +67,33 @@ def write(
     if table_path:
         write_text(table_path, text)
     return write_report(measured, folder, ours) if folder else text
+
+
+def write_timings(
+    rows: Sequence[Timing], table_path: Path | None, figure: Path | None, accuracy: Sequence[Row], ours: str = OURS
+) -> str:
+    """The tables of timed answers; written, and drawn as stacked bars, where a path is given.
+
+    Args:
+        accuracy: rows of `evaluate`; with some, a table of the time at equal accuracy is added.
+
+    Raises:
+        ValueError: the rows of `evaluate` are of another VLM, or there is nothing to compare.
+    """
+    entries = timings.timed(rows)
+    text = f"{timings.markdown(entries)}\n{timings.METHOD}"
+    if accuracy:
+        if accuracy[0].vlm != rows[0].vlm:
+            raise ValueError(f"times are of {rows[0].vlm}, and accuracies of {accuracy[0].vlm}; give rows of one VLM")
+        compared = equal_accuracy.markdown(measure(accuracy, timed=False).points, entries, ours)
+        text = f"Time at equal accuracy, batch by batch:\n\n{compared}\n{text}"
+    if figure:
+        from grip_vlm.report import bars
+
+        bars.stacked_bars(entries, rows[0].vlm, figure)
+    if table_path:
+        write_text(table_path, text)
+    return text
 
 
 def _refuse_unmeasured(measured: Measured, ours: str) -> None:

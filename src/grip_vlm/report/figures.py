@@ -124,11 +124,17 @@ def save(figure: Figure, path: Path) -> None:
         ValueError: the ending is none of a figure.
         OSError: it cannot be written.
     """
-    kind = path.suffix.lstrip(".") or "png"
-    if kind not in (known := figure.canvas.get_supported_filetypes()):
-        raise ValueError(f"{str(path)!r} is no figure: its ending must be one of {', '.join(sorted(known))}")
+    kind = check_ending(path)
     with new_file(path) as beside, matplotlib.rc_context({"svg.hashsalt": "grip-vlm"}):
         figure.savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else None)
+
+
+def check_ending(path: Path) -> str:
+    """The format of a figure. Raises a ValueError if the ending is none of a figure."""
+    kind = path.suffix.lstrip(".") or "png"
+    if kind not in (known := Figure().canvas.get_supported_filetypes()):
+        raise ValueError(f"{str(path)!r} is no figure: its ending must be one of {', '.join(sorted(known))}")
+    return kind
 
 
 def _reference_lines(axes: Axes, accuracies: dict[str, float], labelled: bool = True) -> None:
