@@ -6,7 +6,7 @@ way for every budget. `policy.py` turns its scores into a subset.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -53,6 +53,14 @@ class Scores(NamedTuple):
     importance: Tensor  # (B, N) float32, -inf for padding
     aversion: Tensor  # (B, N) float32, logits lost per unit of cosine with a kept token
     keys: Tensor  # (B, N, d) float32 unit vectors; redundancy is their cosine
+
+
+class Reading(NamedTuple):
+    """What a scorer sees before it knows a budget, at its own width d."""
+
+    visual: Tensor  # (B, N, d)
+    question: Tensor  # (B, M, d)
+    question_mask: Tensor  # (B, M) bool
 
 
 class Attention(nn.Module):
@@ -130,12 +138,11 @@ class Scorer(nn.Module):
         nn.init.zeros_(output.bias[1:])
         nn.init.eye_(self.keys.weight)
 
-    def forward(self, state: State, k: Tensor) -> Scores:
-        """Importance, aversion and key of every visual token.
+    def read(self, state: State) -> Reading:
+        """The question and the visual tokens, projected.
 
         Args:
             state: B samples in the VLM's precision. The scorer computes in the precision of its weights.
-            k: (B,) tokens to keep.
 
         Raises:
             ValueError: the VLM's width differs from `config.dim`.
@@ -144,26 +151,39 @@ class Scorer(nn.Module):
             raise ValueError(
                 f"this scorer reads tokens of width {self.config.dim}, the VLM's are {state.visual.shape[-1]}"
             )
-        if self.config.blind_to == "budget":
-            k = torch.ones_like(k)
-        elif self.config.blind_to == "question":
-            state = replace(state, question_mask=torch.zeros_like(state.question_mask))
-        dtype = self.visual.weight.dtype
-        # The image's index is a third coordinate. The code is computed in float32 and rounded last.
-        coordinates = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)
-        places = fourier(coordinates, self.config.frequencies).to(dtype)  # (B, N, 6F)
+        dtype, mask = self.visual.weight.dtype, state.question_mask
+        if self.config.blind_to == "question":
+            mask = torch.zeros_like(mask)
         visual = self.visual(self.visual_norm(state.visual.to(dtype)))  # (B, N, d)
         question = self.question(self.question_norm(state.question.to(dtype)))  # (B, M, d)
         order = torch.arange(question.shape[1], device=question.device, dtype=torch.float32)
         question = question + sinusoids(order, question.shape[-1]).to(dtype)
         normed = self.word_norm(question)
-        question = question + self.words(normed, normed, state.question_mask)
+        return Reading(visual, question + self.words(normed, normed, mask), mask)
+
+    def forward(self, state: State, k: Tensor) -> Scores:
+        """Importance, aversion and key of every visual token.
+
+        Args:
+            state: as in `read`.
+            k: (B,) tokens to keep.
+
+        Raises:
+            ValueError: see `read`.
+        """
+        visual, question, question_mask = self.read(state)
+        if self.config.blind_to == "budget":
+            k = torch.ones_like(k)
+        dtype = visual.dtype
+        # The image's index is a third coordinate. The code is computed in float32 and rounded last.
+        coordinates = torch.cat([state.places.float(), state.image[..., None].float() / 32], dim=-1)  # (B, N, 3)
+        places = fourier(coordinates, self.config.frequencies).to(dtype)  # (B, N, 6F)
         n = state.counts.to(torch.float32)
         log_sizes = torch.stack([torch.log(k / n), torch.log(k.float()) / 8, torch.log(n) / 8], dim=-1)  # (B, 3)
         budget = self.budget(log_sizes.to(dtype))
         x = visual + self.place(places)
         for block in self.blocks:
-            x = block(x, state.visual_mask, question, state.question_mask, budget)
+            x = block(x, state.visual_mask, question, question_mask, budget)
         importance, log_aversion = self.head(x).float().unbind(-1)  # (B, N) each
         return Scores(
             importance.masked_fill(~state.visual_mask, -torch.inf),

@@ -66,8 +66,8 @@ def evaluate(
     with opened(out) as file:
         common = _common(vlm, seed)
         file.refuse_changed(facts.of_vlm(vlm.name, common["precision"], common["weights"]))
-        for name, pruner in pruners.items():
-            file.refuse_changed(facts.of_scorer(name, pruner.checkpoint, seed))
+        for name, budget in jobs(pruners, budgets):
+            file.refuse_changed(facts.of_scorer(name, pruners[name].checkpoint_for(_parsed(name, budget)), seed))
         for items in benchmarks:
             indices = range(first - 1, min(limit, items.count), step)
             starts, hidden = range(0, len(indices), batch), not bars.is_terminal  # an empty line would be left
@@ -78,11 +78,13 @@ def evaluate(
                     file.refuse_changed(facts.of_row(blank))
                 encoded: _EncodedBatch | None = None
                 for name, budget in jobs(pruners, budgets):
-                    checkpoint_ = pruners[name].checkpoint
+                    checkpoint_ = pruners[name].checkpoint_for(_parsed(name, budget))
                     wanted = [replace(b, pruner=name, checkpoint=checkpoint_, budget=budget) for b in blanks]
                     if any(row.key not in file.rows for row in wanted):
                         encoded = encoded or _encode(vlm, examples, clock)
                         file.append(_answer(vlm, pruners[name], items, encoded, wanted, clock))
+                    else:
+                        _skip(vlm, pruners[name], [file.rows[row.key] for row in wanted])
                     rows += [file.rows[row.key] for row in wanted]
     return rows
 
@@ -145,6 +147,17 @@ def jobs(pruners: Iterable[str], budgets: Sequence[Budget]) -> Iterator[tuple[st
             yield name, budget
 
 
+def _skip(vlm: FrozenVLM, pruner: Pruner, rows: Sequence[Row]) -> None:
+    """Let the pruner count answers that it does not give again, for what comes after them."""
+    budget = _parsed(rows[0].pruner, rows[0].budget)
+    pruner.given(vlm, budget, [(row.tokens, row.kept) for row in rows])
+
+
+def _parsed(pruner: str, budget: str) -> Budget:
+    """The budget of a job."""
+    return Budget(tokens=1) if pruner in FIXED else Budget.parse(budget)
+
+
 def _answer(
     vlm: FrozenVLM,
     pruner: Pruner,
@@ -158,7 +171,7 @@ def _answer(
     name, budget = blanks[0].pruner, blanks[0].budget
     start = clock()
     counts = encoded.state.counts
-    parsed = Budget(tokens=1) if name in FIXED else Budget.parse(budget)
+    parsed = _parsed(name, budget)
     k = allot([parsed] * len(examples), pruner, vlm, encoded, items.max_new_tokens)
     response = vlm.respond(encoded, pruner.select(vlm, encoded, k), items.max_new_tokens)
     vlm.synchronize()

@@ -46,11 +46,25 @@ class BasePruner(ABC):
         Raises:
             ValueError: this method cannot meet a goal.
         """
-        goal = next(budget for budget in budgets if budget.goal is not None)
+        k = [self.meet(budget, vlm, encoded, row, new_tokens) for row, budget in enumerate(budgets)]
+        return encoded.state.counts.new_tensor(k)
+
+    def meet(self, budget: Budget, vlm: FrozenVLM, encoded: Encoded, row: int, new_tokens: int | None) -> int:
+        """Visual tokens for one question of a batch. Raises what `allot` raises."""
+        if budget.goal is None:
+            return budget.k(int(encoded.state.counts[row]))
         raise ValueError(
-            f"the budget {goal} needs a scorer that knows how many tokens are enough, and {self.name} has none; give "
+            f"the budget {budget} needs a scorer that knows how many tokens are enough, and {self.name} has none; give "
             f"{COUNTS}"
         )
+
+    def given(self, vlm: FrozenVLM, budget: Budget, counts: Sequence[tuple[int, int]]) -> None:
+        """Note what questions before these were given, (tokens, kept) each; only `mean:5%` depends on it."""
+        return  # most methods have nothing to note
+
+    def checkpoint_for(self, budget: Budget) -> str:
+        """What decides the answers at a budget besides the VLM, as rows carry it: `checkpoint`, or the calibration."""
+        return self.checkpoint
 
     def prune(
         self,

@@ -1,14 +1,18 @@
 """A pruner with a trained scorer. At inference, all trained methods are this class."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grip_vlm import checkpoint, policy
+from grip_vlm import calibration, checkpoint, policy
+from grip_vlm.budget import Budget
+from grip_vlm.goals import Auto, Mean
 from grip_vlm.mdp import Action
 from grip_vlm.pruners.base import BasePruner
+from grip_vlm.pruners.enough import Enough
 from grip_vlm.scorer import Scorer
 from grip_vlm.vlms import Encoded, FrozenVLM
 
@@ -26,6 +30,42 @@ class Scored(BasePruner):
         self.folder = checkpoint.locate(scorer)
         self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
         self._scorer: tuple[Any, Scorer] | None = None  # with the model that it was loaded for
+        self._enough: Enough | None = None
+
+    @torch.no_grad()
+    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
+        return Action(policy.choose(self.scorer(vlm), encoded.state, k))
+
+    @torch.no_grad()
+    def allot(self, vlm: FrozenVLM, encoded: Encoded, budgets: Sequence[Budget], new_tokens: int | None) -> Tensor:
+        goals = [budget.goal for budget in budgets if isinstance(budget.goal, Auto | Mean)]
+        if not goals:
+            return super().allot(vlm, encoded, budgets, new_tokens)
+        enough, state = self.enough(vlm, goals[0]), encoded.state
+        for goal in goals:  # before a stream counts any question of this batch
+            if isinstance(goal, Auto):
+                enough.price(goal)
+        curve = enough.curve(self.scorer(vlm), state)
+        return state.counts.new_tensor(
+            [
+                enough.tokens(budget.goal, n, curve.row(row))
+                if isinstance(budget.goal, Auto | Mean)
+                else self.meet(budget, vlm, encoded, row, new_tokens)
+                for row, (budget, n) in enumerate(zip(budgets, state.counts.tolist(), strict=True))
+            ]
+        )
+
+    def given(self, vlm: FrozenVLM, budget: Budget, counts: Sequence[tuple[int, int]]) -> None:
+        if isinstance(budget.goal, Mean):
+            stream = self.enough(vlm, budget.goal).stream(budget.goal)
+            for n, k in counts:
+                stream.given(n, k)
+
+    def checkpoint_for(self, budget: Budget) -> str:
+        if budget.goal is None:
+            return self.checkpoint
+        folder, _, digest = self.checkpoint.rpartition("@")
+        return f"{folder}/calibration@{digest}{calibration.digest(self.folder)}"
 
     def scorer(self, vlm: FrozenVLM) -> Scorer:
         """The network, on the VLM's device.
@@ -38,6 +78,9 @@ class Scored(BasePruner):
             loaded = self._scorer = vlm.model, checkpoint.load(self.folder, vlm).to(vlm.device)
         return loaded[1]
 
-    @torch.no_grad()
-    def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        return Action(policy.choose(self.scorer(vlm), encoded.state, k))
+    def enough(self, vlm: FrozenVLM, goal: Auto | Mean) -> Enough:
+        """The calibration, loaded for this VLM. Raises ValueError if there is none for it."""
+        loaded = self._enough
+        if loaded is None or loaded.model is not vlm.model:
+            loaded = self._enough = Enough(self.folder, vlm, goal)
+        return loaded
