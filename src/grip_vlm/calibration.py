@@ -167,6 +167,8 @@ def read_notes(folder: Path) -> Calibration | None:
         strict_json.check_fields(Calibration, values)
         for promise in values["promises"]:
             strict_json.check_fields(Promise, promise)
+            if promise["price"] < 0:
+                raise ValueError(f"price must be at least 0, not {promise['price']}")
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a calibration: {error}") from error
     return Calibration(**values)
