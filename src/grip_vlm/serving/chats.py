@@ -20,6 +20,8 @@ Conversation = Sequence[Mapping[str, Any]]
 """Messages {"role": ..., "content": [...]}, as `processor.apply_chat_template` reads them."""
 Prune = Callable[[dict[str, Any]], dict[str, Any]]
 """A processor's outputs -> inputs for `generate`: `pruner.prune` with all other arguments bound."""
+Watch = Callable[[Tensor], Sequence[bool]]
+"""The new tokens of all rows so far (B, T) -> which rows end here."""
 
 SAMPLING = ("temperature", "top_p", "top_k")  # settings that apply to sampled answers only
 DECODING = ("max_new_tokens", "num_beams", "repetition_penalty")  # settings that apply to all answers
@@ -74,7 +76,6 @@ class Generation:
         return cls(tuple(stop for stop in until if stop), {**options, "do_sample": sample})
 
 
-@torch.no_grad()
 def reply(
     vlm: FrozenVLM,
     conversations: Sequence[Conversation],
@@ -90,18 +91,36 @@ def reply(
     Raises:
         ValueError: the processor or the pruner does not accept the conversations.
     """
-    inputs = processor_inputs(vlm, conversations, num_frames)
+    return reply_to(vlm, processor_inputs(vlm, conversations, num_frames), prune, generation)
+
+
+@torch.no_grad()
+def reply_to(
+    vlm: FrozenVLM, inputs: dict[str, Any], prune: Prune, generation: Generation, watch: Watch | None = None
+) -> list[Reply]:
+    """Answer a batch of `processor_inputs`. Rows without images or videos are not pruned.
+
+    Args:
+        watch: sees the tokens of all answers after every step, and says which answers end with them.
+
+    Raises:
+        ValueError: the pruner does not accept the batch.
+    """
     before = inputs["attention_mask"].sum(1)  # (B,)
     visual = visual_tokens(vlm, inputs)
     start = time.perf_counter()
     pruned = prune(inputs) if visual.any() else inputs
     after = pruned["attention_mask"].sum(1)  # (B,)
     length = pruned["input_ids"].shape[1]
-    criteria = [StopStrings(vlm.processor.tokenizer, generation.until, length)] if generation.until else []
+    criteria: list[StoppingCriteria] = []
+    if generation.until:
+        criteria.append(StopStrings(vlm.processor.tokenizer, generation.until, length))
+    if watch is not None:
+        criteria.append(Watched(watch, length))
     stop = StoppingCriteriaList(criteria)
     new = vlm.model.generate(**pruned, **generation.options, stopping_criteria=stop)[:, length:]  # (B, T)
     vlm.synchronize()
-    seconds = (time.perf_counter() - start) / len(conversations)
+    seconds = (time.perf_counter() - start) / len(new)
     texts = vlm.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
     counts = torch.stack([visual, visual - (before - after), after, answer_lengths(vlm, new)], dim=1).tolist()  # (B, 4)
     return [
@@ -150,10 +169,15 @@ def visual_tokens(vlm: FrozenVLM, inputs: dict[str, Any]) -> Tensor:
 
 def answer_lengths(vlm: FrozenVLM, new: Tensor) -> Tensor:
     """Tokens before the first end or padding token of generated answers (B, T): (B,)."""
+    ends = torch.tensor(sorted(end_tokens(vlm)), device=new.device)
+    return (~torch.isin(new, ends)).long().cumprod(1).sum(1)
+
+
+def end_tokens(vlm: FrozenVLM) -> set[int]:
+    """Tokens that end an answer or fill its row."""
     config = vlm.model.generation_config
     eos = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    ends = torch.tensor([token for token in (*eos, config.pad_token_id) if token is not None], device=new.device)
-    return (~torch.isin(new, ends)).long().cumprod(1).sum(1)
+    return {token for token in (*eos, config.pad_token_id) if token is not None}
 
 
 def before_stop(text: str, until: Sequence[str]) -> str:
@@ -172,3 +196,13 @@ class StopStrings(StoppingCriteria):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         texts = self.tokenizer.batch_decode(input_ids[:, self.start :], skip_special_tokens=True)
         return torch.tensor([any(stop in text for stop in self.strings) for text in texts], device=input_ids.device)
+
+
+class Watched(StoppingCriteria):  # type: ignore[misc]
+    """Ends the answers that a `Watch` names."""
+
+    def __init__(self, watch: Watch, start: int) -> None:
+        self.watch, self.start = watch, start
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        return torch.tensor(list(self.watch(input_ids[:, self.start :])), device=input_ids.device)
