@@ -145,7 +145,7 @@ class Dispatcher:
     # ---- batches -----------------------------------------------------------------------------------------------------
 
     async def next_batch(self) -> list[Job]:
-        """The requests that are answered next, as soon as there is one. Raises LostWorkerError if the worker ends before."""
+        """The next requests, as soon as there is one. Raises LostWorkerError if the worker ends before."""
         assert self.worker is not None
         ended = asyncio.create_task(self.worker.ended.wait())
         try:
