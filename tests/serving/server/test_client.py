@@ -1,11 +1,17 @@
 """The real openai client against a real server process."""
 
+import dataclasses
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import openai
 import pytest
 from toolkit.served import ask, serving
+
+from grip_vlm.cli import parse
+from grip_vlm.serving.server.options import ServerOptions
 
 pytestmark = pytest.mark.slow
 
@@ -153,3 +159,23 @@ def server_waits(server):
 
     state = httpx.get(f"{server.root}/health").json()
     return state["waiting"] + state["running"]
+
+
+def test_the_example_of_the_document_prints_what_it_shows(served, capsys, monkeypatch):
+    root = Path(__file__).resolve().parents[3]
+    monkeypatch.chdir(root)
+    document = (root / "docs" / "serving.md").read_text().partition("## `grip-vlm serve`")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    (shown,) = re.findall(r"```text\n(.*?)```", document, re.DOTALL)
+    exec(compile(code.replace("http://127.0.0.1:8000/v1", served.url), "docs/serving.md", "exec"), {})
+    assert capsys.readouterr().out == shown
+
+
+def test_the_commands_of_the_document_are_those_of_the_command_line():
+    root = Path(__file__).resolve().parents[3]
+    document = (root / "docs" / "serving.md").read_text().partition("## `grip-vlm serve`")[2].partition("\n## ")[0]
+    flags = set(re.findall(r"--[a-z][a-z-]+", document))
+    known = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ServerOptions)}
+    assert flags <= known
+    (line,) = re.findall(r"^grip-vlm (serve .*)$", document, re.MULTILINE)
+    parse("serve", line.split()[1:]).check()

@@ -40,6 +40,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error} for status in (400, 401, 404, 408, 413, 429, 500, 503)
 }
 
+STREAM: dict[str, Any] = {"content": {"text/event-stream": {}}}
+
 
 def build(options: ServerOptions, keys: Keys, metrics: Metrics, dispatcher: Dispatcher, name: str) -> FastAPI:
     """The application.
@@ -54,7 +56,7 @@ def build(options: ServerOptions, keys: Keys, metrics: Metrics, dispatcher: Disp
     numbers = itertools.count(1)
     created = int(time.time())
 
-    @app.post("/v1/chat/completions", response_model=Completion, responses=ERRORS)
+    @app.post("/v1/chat/completions", response_model=Completion, responses={200: STREAM, **ERRORS})
     async def complete(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation with images from a part of its visual tokens."""
         arrived = time.perf_counter()

@@ -10,6 +10,8 @@ from grip_vlm.serving.server.refusal import Refusal
 from grip_vlm.serving.server.schema import ChatRequest, Message
 from grip_vlm.serving.server.sources import Sources
 
+COLDEST = 0.01  # logits divided by less may overflow
+
 
 async def to_ask(body: ChatRequest, number: int, name: str, options: ServerOptions, sources: Sources) -> Ask:
     """The worker's form of a request.
@@ -37,6 +39,8 @@ async def to_ask(body: ChatRequest, number: int, name: str, options: ServerOptio
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     sampling: dict[str, float] = {}
     if body.temperature:
+        if body.temperature < COLDEST:
+            raise Refusal(400, f"temperature is 0, for the likeliest answer, or at least {COLDEST}", "temperature")
         sampling = {"temperature": body.temperature, "top_p": body.top_p or 1.0, "top_k": 0}
     seed = secrets.randbits(32) if body.seed is None else body.seed
     messages = [await to_message(message, i, sources) for i, message in enumerate(body.messages)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from grip_vlm.budget import LONGEST
 
@@ -42,9 +42,20 @@ class Message(Part):
     tool_calls: None = None
 
 
+def false(value: Any) -> Any:
+    """Refuses 0, which Python counts as False."""
+    if value is not None and value is not False:
+        raise ValueError("only false is supported")
+    return value
+
+
+No = Annotated[Literal[False], BeforeValidator(false)]
+Zero = Annotated[float, Field(strict=True, ge=0, le=0)]
+
+
 class StreamOptions(Part):
-    include_usage: bool = False
-    include_obfuscation: Literal[False] = False
+    include_usage: StrictBool = False
+    include_obfuscation: No = False
 
 
 class ChatRequest(Part):
@@ -56,21 +67,21 @@ class ChatRequest(Part):
     """visual tokens to keep: `64`, `0.1`, `"10%"`"""
     max_completion_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    temperature: Annotated[float, Field(strict=True, ge=0, le=2, allow_inf_nan=False)] | None = None
     """0 by default: greedy, unlike OpenAI's"""
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None = None
     stop: StrictStr | Annotated[list[StrictStr], Field(max_length=4)] | None = None
-    stream: bool | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    n: Literal[1] | None = None
-    frequency_penalty: Literal[0] | None = None
-    presence_penalty: Literal[0] | None = None
-    logprobs: Literal[False] | None = None
+    n: Annotated[int, Field(strict=True, ge=1, le=1)] | None = None
+    frequency_penalty: Zero | None = None
+    presence_penalty: Zero | None = None
+    logprobs: No | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
     user: StrictStr | None = None
     metadata: dict[StrictStr, StrictStr] | None = None
-    store: Literal[False] | None = None
+    store: No | None = None
 
 
 class Usage(BaseModel):
