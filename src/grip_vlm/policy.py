@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from grip_vlm import subsets
+from grip_vlm import lazy, subsets
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer, Scores
 
@@ -39,6 +39,8 @@ def pick(scores: Scores, k: Tensor, one_pass: bool) -> Tensor:
 def greedy(scores: Scores, k: Tensor, pairs: int = PAIRS) -> Tensor:
     """The most likely token at every step, ties to the lower index: budgets k (B,) -> (B, N) bool.
 
+    On CPUs most pairs of tokens are never compared (`lazy.py`); the choice is the same.
+
     Args:
         pairs: of tokens held in memory at once, at most, unless one sample has more.
 
@@ -47,6 +49,12 @@ def greedy(scores: Scores, k: Tensor, pairs: int = PAIRS) -> Tensor:
     """
     valid = _valid_tokens(scores, k)
     partial = k < valid.sum(1)  # (B,) the other rows keep every token
+    if lazy.fits(scores):
+        mask = valid.clone()
+        for row in partial.nonzero()[:, 0].tolist():
+            mask[row] = False
+            mask[row, lazy.pick(Scores(*(part[row] for part in scores)), int(k[row]))] = True
+        return mask
     steps, size = int((k * partial).max()), max(1, pairs // valid.shape[1] ** 2)
     parts = zip(*(torch.split(part, size) for part in scores), strict=True)
     order = torch.cat([_pick(Scores(*part), steps, 1, 1.0, None) for part in parts])  # (B, 1, K)
