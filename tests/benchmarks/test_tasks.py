@@ -163,7 +163,7 @@ def test_a_crowded_benchmark_has_items_of_its_own(name):
 
 
 def test_a_published_benchmark_composes_no_example():
-    with pytest.raises(ValueError, match="'pope' is not composed; choose from choice, diagram"):
+    with pytest.raises(ValueError, match="'pope' is not composed of such scenes; choose from choice, diagram"):
         benchmarks.example("pope", "test", 0)
 
 

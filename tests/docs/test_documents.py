@@ -24,8 +24,8 @@ QUICK = {
 pytestmark = pytest.mark.skipif("tiny-llava" not in vlms.shipped(), reason="no VLM is shipped yet")
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture
@@ -62,6 +62,19 @@ def test_the_commands_of_the_readme_run_as_they_stand(desk):
     )
     for name in made:
         assert (desk / name).is_file(), name
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_larger_world_run_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "world.md").read_text()
+    lines = [line for block in blocks("bash", text) for line in block.splitlines() if line.startswith("grip-vlm")]
+    assert len(lines) >= 3
+    for line in lines:
+        command = shlex.split(line, comments=True)[1:]
+        few = "--examples 4 --looked 4" if command[0] == "warmup" else ""
+        cli.main([*command, *QUICK[command[0]].split(), *few.split()])
+    assert {path.name for path in tmp_path.iterdir()} >= {"spread.jsonl", "reading.jsonl", "runs"}
 
 
 def test_the_python_of_the_readme_prints_what_the_readme_shows(desk, capsys):

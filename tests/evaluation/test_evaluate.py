@@ -16,7 +16,7 @@ from grip_vlm.evaluation.rows import read, repair
 FIELDS = (
     *("vlm", "pruner", "checkpoint", "benchmark", "item", "budget", "tokens", "kept", "prediction", "target"),
     *("score", "seconds", "seed", "commit", "torch", "transformers", "device", "entering", "group", "image_id"),
-    *("question_digest", "image_digest", "answers_digest", "precision", "weights"),
+    *("question_digest", "image_digest", "answers_digest", "precision", "weights", "evidence_recall"),
 )
 BUDGETS = ("7", "0.1")
 

@@ -22,9 +22,9 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
     """The first `count` examples of a split. An image of a JSONL file is read on every access and not held in memory.
 
     Args:
-        data: `scenes` for the composed benchmarks, comma-separated names of some of them, or a JSONL file. Benchmarks
-            alternate. A row of a JSONL file has `image`, `question` and `answers`. The image is a path: absolute, or
-            relative to the file or to its `images` folder.
+        data: `scenes` for the composed benchmarks, `spread` for those of the larger world, comma-separated names of
+            some of them, or a JSONL file. Benchmarks alternate. A row of a JSONL file has `image`, `question` and
+            `answers`. The image is a path: absolute, or relative to the file or to its `images` folder.
         split: train, dev or test. A row of a JSONL file falls into one of them by its image (`split.py`).
         labelled: whether rows of a JSONL file must have answers. If not, answers are not read.
 
@@ -32,15 +32,17 @@ def load_examples(data: str, split: str, count: int, seed: int = 0, labelled: bo
         ValueError: the data are unknown, a benchmark is named twice, the split has no rows, or a row is bad; the
             message names the file and the line.
     """
-    composed = benchmarks.composed()
-    names = composed if data == "scenes" else data.split(",")
-    if set(names) <= set(composed):
+    names = [name for word in data.split(",") for name in benchmarks.expand(word)]
+    if set(names) <= {*benchmarks.composed(), *benchmarks.expand(benchmarks.SPREAD)}:
         if len(set(names)) < len(names):
             raise ValueError(f"data {data!r} names a benchmark twice")
         return [benchmarks.example(names[i % len(names)], split, i // len(names), seed) for i in range(count)]
     path = Path(data)
     if not path.is_file():
-        raise ValueError(f"no data {data!r}: neither `scenes`, nor some of {','.join(composed)}, nor a file")
+        raise ValueError(
+            f"no data {data!r}: neither `scenes`, nor some of {','.join(benchmarks.composed())}, nor `spread`, nor "
+            "a file"
+        )
     rows = rows_of(split, list(read_lines(path, labelled)), path)
     if len(rows) > count:
         Console(stderr=True).print(f"{path}: the first {count} of {len(rows)} rows for {split} are used")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from grip_vlm import benchmarks
-from grip_vlm.benchmarks import Example, Published
+from grip_vlm.benchmarks import Example, Published, Spread
 from grip_vlm.benchmarks.data import read_lines
 from grip_vlm.benchmarks.dataset import open_dataset
 from grip_vlm.benchmarks.published import PublishedQuestion
@@ -31,12 +31,12 @@ class Items:
 
 
 def named(words: Sequence[str]) -> list[str]:
-    """Names of benchmarks, where `scenes` stands for the composed ones.
+    """Names of benchmarks, where `scenes` stands for the composed ones, and `spread` for those of the larger world.
 
     Raises:
         ValueError: a benchmark is named twice.
     """
-    names = [name for word in words for name in (benchmarks.composed() if word == "scenes" else [word])]
+    names = [name for word in words for name in benchmarks.expand(word)]
     places = [os.path.realpath(name) if name.endswith(".jsonl") and "\0" not in name else name for name in names]
     for place, name in enumerate(names):
         if places[place] in places[:place]:
@@ -63,7 +63,8 @@ def open_items(name: str, split: str = "test", root: Path | None = None) -> Item
     if not isinstance(benchmark, Published):
         if split == ALL:
             raise ValueError(f"benchmark {name!r} has no split {split!r}, because there is no end to its items")
-        return Items(name, sys.maxsize, 8, lambda index: benchmarks.example(name, split, index))
+        new_tokens = 24 if isinstance(benchmark, Spread) else 8  # two words, or a list of four colours
+        return Items(name, sys.maxsize, new_tokens, lambda index: benchmarks.example(name, split, index))
     if split != "test":
         raise ValueError(f"benchmark {name!r} has no split {split!r}, only test")
     return _published_items(name, benchmark, root)

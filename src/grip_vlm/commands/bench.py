@@ -29,7 +29,7 @@ class Command(VLMOptions):
     repeats: int = 10
     """Timed rounds; the median counts."""
     data: str = "scenes"
-    """What is asked, of the dev split: `scenes`, comma-separated composed benchmarks, or a JSONL file of yours."""
+    """What is asked, of the dev split: `scenes`, `spread`, comma-separated parts of them, or a JSONL file of yours."""
     image: Path | None = None
     """An image to ask about in place of `data`; needs `question`."""
     question: str | None = None

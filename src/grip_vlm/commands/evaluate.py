@@ -17,8 +17,8 @@ class Command(VLMOptions):
     pruners: str = "full,grip,random,uniform,cls_attention,blind"
     """Comma-separated methods; `name=DIR` gives a trained method its scorer."""
     benchmarks: str = "scenes"
-    """Comma-separated benchmarks, variants such as `textvqa:ocr` or `reading:crowded`, your own JSONL files, or
-    `scenes` for the six composed benchmarks."""
+    """Comma-separated benchmarks, variants such as `textvqa:ocr` or `reading:crowded`, your own JSONL files,
+    `scenes` for the six composed benchmarks, or `spread` for the same six in the larger world (docs/world.md)."""
     data_root: Path | None = None
     """Folder with copies of published benchmarks (pope.parquet, mme.jsonl, gqa/ ...); by default the hub."""
     split: Literal["train", "dev", "test", "all"] = "test"

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from grip_vlm import checkpoint
 from grip_vlm.allot import allot
-from grip_vlm.benchmarks import Example, score
+from grip_vlm.benchmarks import Evidence, Example, score
 from grip_vlm.benchmarks.digests import digest_of_image, digest_of_text
 from grip_vlm.benchmarks.items import Items
 from grip_vlm.budget import Budget
@@ -21,8 +21,10 @@ from grip_vlm.evaluation import facts
 from grip_vlm.evaluation.output import opened
 from grip_vlm.evaluation.row import FIXED, Row
 from grip_vlm.evaluation.weights import digest_of_vlm
+from grip_vlm.mdp import Action, State
 from grip_vlm.pruners import Pruner
 from grip_vlm.vlms import Encoded, FrozenVLM
+from grip_vlm.vlms.places import grid_of
 
 
 def evaluate(
@@ -115,13 +117,31 @@ def _blank(items: Items, example: Example, common: Mapping[str, Any]) -> Row:
         image_id=example.image_id,
         question_digest=digest_of_text(example.question),
         image_digest=digest_of_image(example.image),
-        answers_digest=digest_of_text(*example.answers, example.group),
+        # Changed evidence makes another item, too: the recall of older rows would be about other facts.
+        answers_digest=digest_of_text(*example.answers, example.group, *_known(example.evidence)),
         **{"pruner": "", "checkpoint": "", "budget": "", "prediction": "", **common},
         tokens=0,
         kept=0,
         score=0.0,
         seconds=0.0,
     )
+
+
+def _known(evidence: Evidence | None) -> tuple[str, ...]:
+    return () if evidence is None else (repr(evidence),)
+
+
+def evidence_recall(example: Example, state: State, reached: Action, row: int) -> float | None:
+    """Recall of an example's evidence by the tokens of one row that reach the last layer; see `Evidence.recall`.
+
+    None if the example knows no facts, or the row's visual tokens are not one grid over its image. Where tokens are
+    merged, those that were merged into others do not count.
+    """
+    valid = state.visual_mask[row]
+    places = state.places[row, valid].cpu().float()
+    if example.evidence is None or grid_of(places) is None:
+        return None
+    return example.evidence.recall(places.numpy(), reached.mask[row, valid].cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -185,6 +205,7 @@ def _answer(
             score=score(example, text, example.answers),
             seconds=round(seconds, 6),
             entering=int(response.entering[i]),
+            evidence_recall=evidence_recall(example, encoded.state, response.reached, i),
         )
         for i, (blank, example, text) in enumerate(zip(blanks, examples, response.texts, strict=True))
     ]

@@ -179,7 +179,7 @@ def _setting(vlm: FrozenVLM) -> dict[str, Any]:
         "precision": str(vlm.model.dtype).removeprefix("torch."),
         "attention": str(vlm.model.config.get_text_config()._attn_implementation),
         "commit": checkpoint.commit(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "transformers": transformers.__version__,
     }
 

@@ -56,6 +56,9 @@ class Row:
     """Of the VLM's weights, such as `float32`."""
     weights: str = ""
     """Tells the VLM's weights and processor from others: a digest of all of them."""
+    evidence_recall: float | None = None
+    """Share of the facts that the answer needs of which a patch reached the last layer (`benchmarks/evidence.py`). None
+    if the benchmark does not know them, there are none, or the visual tokens are not one grid over the image."""
 
     @property
     def job(self) -> tuple[str, ...]:
@@ -79,6 +82,8 @@ def row_of(values: Any) -> Row:
     row = Row(**values)
     if not 0 <= row.score <= 1:
         raise ValueError(f"score must be between 0 and 1, not {row.score}")
+    if row.evidence_recall is not None and not 0 <= row.evidence_recall <= 1:
+        raise ValueError(f"evidence_recall must be between 0 and 1, not {row.evidence_recall}")
     if row.tokens < 1:
         raise ValueError(f"tokens must be at least 1, not {row.tokens}")
     for name, value in (("kept", row.kept), ("entering", row.entering)):

@@ -52,6 +52,8 @@ class Point:
     """Part of the accuracy's variance that is due to training seeds; 0 for a single seed."""
     flops: float | None = None
     """FLOPs of one answer; None if they were not counted."""
+    evidence_recall: float | None = None
+    """Mean over items within benchmarks, then over benchmarks; None if no row knows it."""
 
     def cost(self, axis: Axis) -> float:
         """The cost in the axis's unit; NaN if unknown."""
@@ -180,10 +182,20 @@ def measure(rows: Sequence[Row], flops: Flops | None = None, timed: bool = True)
                 seeds=int(sizes[i]),
                 seed_variance=seed_variance,
                 flops=(flops or {}).get(pruner, {}).get(budget),
+                evidence_recall=_evidence_recall(point_rows),
             )
         )
     order = sorted(range(len(points)), key=lambda i: (points[i].pruner, points[i].kept))
     return Measured(rows[0].vlm, [points[i] for i in order], resamples[:, order])
+
+
+def _evidence_recall(rows: Sequence[Row]) -> float | None:
+    """Macro mean over the benchmarks whose rows know it."""
+    known: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.evidence_recall is not None:
+            known[row.benchmark].append(row.evidence_recall)
+    return float(np.mean([np.mean(values) for values in known.values()])) if known else None
 
 
 def _scores(rows: Sequence[Row], columns: Sequence[_Column]) -> dict[str, Array]:

@@ -50,14 +50,29 @@ def _number_in_latex(text: str) -> str:
 
 
 def detail(measured: Measured, compared: Compared, ours: str) -> Table:
-    """Every pruner and budget, with the difference of ours to it and the corrected p-value."""
+    """Every pruner and budget, with the difference of ours to it and the corrected p-value.
+
+    The recall of evidence, in %, stands beside the accuracy where rows know it.
+    """
     full = next((point.accuracy for point in measured.points if point.pruner == "full"), None)
     names = list(measured.points[0].by_benchmark)
     costs = [axis for axis in (FLOPS, SECONDS) if axis in measured.axes()]
-    head = ["pruner", "budget", "kept", "accuracy", "95 % interval", "seeds", "of full", f"{ours} minus this"]
+    knows_evidence = any(point.evidence_recall is not None for point in measured.points)
+    head = [
+        "pruner",
+        "budget",
+        "kept",
+        "accuracy",
+        *(["evidence"] if knows_evidence else []),
+        "95 % interval",
+        "seeds",
+        "of full",
+        f"{ours} minus this",
+    ]
     lines = []
     for point in sorted(measured.points, key=lambda p: (-p.kept, -p.accuracy)):
         line = [point.pruner, point.budget, f"{100 * point.kept:.1f} %", f"{100 * point.accuracy:.1f}"]
+        line += [_percent(point.evidence_recall)] if knows_evidence else []
         line += [f"{100 * point.low:.1f} to {100 * point.high:.1f}", str(point.seeds)]
         line += [f"{100 * point.accuracy / full:.1f} %" if full else "-"]
         comparison = compared.get((point.pruner, point.budget))
@@ -133,6 +148,10 @@ def estimate_text(estimate: Estimate, scale: float, form: str, unit: str = "") -
     numbers = (estimate.value, estimate.low, estimate.high)
     value, low, high = ("∞" if np.isinf(number) else f"{scale * number:{form}}" for number in numbers)
     return f"{value}{unit}" + ("" if np.isnan(estimate.low) else f" [{low}, {high}]")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _number(value: float) -> str:

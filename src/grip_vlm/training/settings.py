@@ -18,7 +18,8 @@ class RunConfig:
     out: Path
     """Folder for the scorer. The state of the run is beside it in OUT.state; the same command resumes from it."""
     data: str = "scenes"
-    """`scenes`, comma-separated names of composed benchmarks, or a JSONL file with image, question and answers."""
+    """`scenes`, `spread` (the larger world), comma-separated names of composed benchmarks, or a JSONL file with image,
+    question and answers."""
     examples: int = 6000
     """Training examples."""
     dev_examples: int = 600

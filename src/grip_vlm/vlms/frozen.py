@@ -21,7 +21,7 @@ from grip_vlm.mdp import Action
 from grip_vlm.vlms.encode import Encoded, Encoder
 from grip_vlm.vlms.inside import leaving
 from grip_vlm.vlms.loading import first, load_model
-from grip_vlm.vlms.places import grid_places
+from grip_vlm.vlms.places import grid_of
 from grip_vlm.vlms.prompts import chat_message, check_length, check_texts, count_new_tokens
 from grip_vlm.vlms.question import Template
 
@@ -271,11 +271,11 @@ class FrozenVLM(Encoder):
         image = as_rgb(image)
         state = self.encode(self.inputs([image], [question])).state
         places = state.places[0, : int(state.counts[0])].cpu()
-        rows, columns = (len(set(places[:, axis].tolist())) for axis in (0, 1))
-        if rows * columns != len(places) or not places.allclose(grid_places(rows, columns)):
+        grid = grid_of(places)
+        if grid is None:
             raise ValueError(f"the {len(places)} visual tokens of {self.name!r} are not one grid over the image")
         crops = getattr(self.processor.image_processor, "do_center_crop", False)
-        return ImageOps.fit(image, (min(image.size),) * 2) if crops else image, (rows, columns)
+        return ImageOps.fit(image, (min(image.size),) * 2) if crops else image, grid
 
     def synchronize(self) -> None:
         """Wait for the device. Clocks must be read after this."""

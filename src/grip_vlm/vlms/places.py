@@ -11,6 +11,14 @@ def grid_places(rows: int, columns: int) -> Tensor:
     return torch.cartesian_prod((torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns)
 
 
+def grid_of(places: Tensor) -> tuple[int, int] | None:
+    """(rows, columns) of the one grid that places (n, 2) are in raster order, or None if they are something else."""
+    rows, columns = (len(set(places[:, axis].tolist())) for axis in (0, 1))
+    if rows * columns != len(places) or not places.allclose(grid_places(rows, columns)):
+        return None
+    return rows, columns
+
+
 def square_places(count: int) -> Tensor:
     """Places of `count` tokens, (count, 2): a square grid if `count` is a square, else a vertical line."""
     side = math.isqrt(count)
