@@ -2,10 +2,10 @@
 
 import openai
 import pytest
-from toolkit.served import serving
 
 from grip_vlm import pruners, vlms
 from grip_vlm.benchmarks.data import load_examples
+from served import serving
 
 
 @pytest.fixture(scope="session")

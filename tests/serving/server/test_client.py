@@ -8,10 +8,10 @@ from pathlib import Path
 
 import openai
 import pytest
-from toolkit.served import ask, serving
 
 from grip_vlm.cli import parse
 from grip_vlm.serving.server.options import ServerOptions
+from served import ask, serving
 
 pytestmark = pytest.mark.slow
 

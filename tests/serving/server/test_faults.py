@@ -8,7 +8,8 @@ import httpx
 import openai
 import pytest
 from PIL import Image
-from toolkit.served import ask, data_uri, serving
+
+from served import ask, data_uri, serving
 
 pytestmark = pytest.mark.slow
 

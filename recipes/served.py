@@ -1,4 +1,4 @@
-"""A real server process of `grip-vlm serve`, and what tests send to it."""
+"""A server process of `grip-vlm serve` and requests to it, for recipes and tests."""
 
 import base64
 import os
