@@ -208,27 +208,28 @@ def run(config: Config) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result as a page."""
-    config, metrics, total = result["config"], result["metrics"], sum(result["sent"].values())
+    config, metrics, left = result["config"], result["metrics"], result["left"]
+    total, waiting = sum(result["sent"].values()), left["waiting"] + left["running"]
     restarts, redone = metrics["grip_vlm_worker_restarts_total"], metrics["grip_vlm_requests_redone_total"]
     rows = metrics["grip_vlm_batch_rows_sum"] / metrics["grip_vlm_batch_rows_count"]
     lines = [
         "# A server under load",
         "",
-        f"`python recipes/serving_load.py`: {total} requests at concurrency {config['concurrency']} to `grip-vlm serve "
-        f"--batch {config['batch']}` with tiny-llava. {result['seconds']:.0f} seconds on two CPU cores that others used, "
-        "too: the time says nothing of the server's speed.",
+        f"`python recipes/serving_load.py`: {total} requests at concurrency {config['concurrency']} to tiny-llava and",
+        f"`grip-vlm serve --batch {config['batch']}`, in {result['seconds']:.0f} seconds on two CPU cores",
+        "that others used, too: the time says nothing of the server's speed.",
         "",
         "| requests | sent | as they should be |",
         "|---|--:|--:|",
         *(f"| {kind} | {result['sent'].get(kind, 0)} | {result['right'].get(kind, 0)} |" for kind in SHARES),
         "",
-        "Whole and streamed answers have the text and the kept tokens of `vlm.answer` offline "
-        f"({result['answers']} different pairs of both, of {config['items']} questions at {len(BUDGETS)} budgets). `gone`: "
+        "Whole and streamed answers have the text and the kept tokens of `vlm.answer` offline: of "
+        f"{config['items']} questions at",
+        f"{len(BUDGETS)} budgets, which give {result['answers']} different pairs of text and kept tokens. `gone`:",
         "the client closed its connection after 1, 20 or 100 ms. `malformed`: refused with 400 and a sentence.",
         "",
-        f"Workers killed and replaced: {restarts:.0f}. Requests begun again: {redone:.0f}. Requests in a batch: {rows:.1f} "
-        f"in the mean. Waiting or running at the end: {result['left']['waiting'] + result['left']['running']}. Exit code after "
-        f"SIGTERM: {result['exit code']}.",
+        f"Workers killed and replaced: {restarts:.0f}. Requests begun again: {redone:.0f}. Requests in a batch, in the",
+        f"mean: {rows:.1f}. Waiting or running at the end: {waiting}. Exit code after SIGTERM: {result['exit code']}.",
         "",
         "| requests sent | front process, MB | worker, MB |",
         "|--:|--:|--:|",
