@@ -1,6 +1,8 @@
 """The recipe of smol-llava at tiny sizes: what it trains is what is shipped, patches stay local, stages go downhill and
 go on after a kill."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from tiny import _gguf
 from torch import nn
 from torch.nn import functional as F
 
+import tower_probe
 import train_smol_llava as recipe
 from grip_vlm import vlms
 from grip_vlm.benchmarks.spread import Question, compose, lessons, questions
@@ -318,6 +321,10 @@ def test_the_whole_recipe_ends_with_parts_and_says_how_well_they_answer(base, pa
     assert {path.name for path in (tmp_path / "parts").iterdir()} >= {"parts.safetensors", "assembly.json"}
     recipe.main(config)  # nothing is trained again
     assert "from step" not in capsys.readouterr().out
+    tower_probe.main(tower_probe.Config(tmp_path, SIZE, steps=2, scenes=20, out=tmp_path / "probe.json"))
+    assert "from step" not in capsys.readouterr().out
+    facts = json.loads((tmp_path / "probe.json").read_text())["facts"]
+    assert set(facts) == {"far colour", "far part", "number of things"}
 
 
 def test_without_visual_tokens_a_question_is_still_read(packer, language, projector):
