@@ -14,3 +14,25 @@ class VLMOptions:
     """A shipped VLM, a checkpoint folder or a hub id."""
     dtype: DType = "float32"
     """Precision of the VLM's weights; `auto` takes the checkpoint's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    """Where the workers of a Ray pool run. A worker loads the VLM once."""
+
+    address: str = ""
+    """Ray cluster, such as `auto` or `ray://head:10001`; empty runs the workers on this machine. All its machines need
+    the package and see the files under the same paths."""
+    cpus: int = 1
+    """Cores of each worker."""
+    gpus: float = 0
+    """GPUs of each worker; `0.5` puts two workers on one."""
+
+    def check(self, workers: int) -> None:
+        """Raises a ValueError if there can be no such pool; 0 workers stand for this process."""
+        if workers < 0 or self.cpus < 1 or self.gpus < 0:
+            raise ValueError("a pool has 0 workers or more, each with 1 core or more and 0 GPUs or more")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus is a whole number or a share of one GPU, not {self.gpus}")
+        if self.address and not workers:
+            raise ValueError("with an address, say how many workers there are to be")

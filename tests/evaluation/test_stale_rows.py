@@ -15,8 +15,8 @@ from grip_vlm.budget import Budget
 from grip_vlm.checkpoint import Provenance
 from grip_vlm.evaluation.evaluate import evaluate
 from grip_vlm.evaluation.rows import read, read_rows
-from grip_vlm.evaluation.weights import digest_of_weights
 from grip_vlm.scorer import Scorer, ScorerConfig
+from grip_vlm.vlms.weights import digest_of_weights
 
 pytestmark = pytest.mark.slow
 

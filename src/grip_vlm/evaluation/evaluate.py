@@ -18,13 +18,13 @@ from grip_vlm.benchmarks.digests import digest_of_image, digest_of_text
 from grip_vlm.benchmarks.items import Items
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation import facts
-from grip_vlm.evaluation.output import opened
+from grip_vlm.evaluation.output import Rows, opened
 from grip_vlm.evaluation.row import FIXED, Row
-from grip_vlm.evaluation.weights import digest_of_vlm
 from grip_vlm.mdp import Action, State
 from grip_vlm.pruners import Pruner
 from grip_vlm.vlms import Encoded, FrozenVLM
 from grip_vlm.vlms.places import grid_of
+from grip_vlm.vlms.weights import digest_of_vlm
 
 
 def evaluate(
@@ -66,32 +66,54 @@ def evaluate(
     rows = []
     bars = Console(stderr=True)
     with opened(out) as file:
-        common = _common(vlm, seed)
-        file.refuse_changed(facts.of_vlm(vlm.name, common["precision"], common["weights"]))
-        for name, budget in jobs(pruners, budgets):
-            file.refuse_changed(facts.of_scorer(name, pruners[name].checkpoint_for(_parsed(name, budget)), seed))
+        common = common_fields(vlm, seed)
+        file.refuse_changed(facts_of(vlm, pruners, budgets, common))
         for items in benchmarks:
             indices = range(first - 1, min(limit, items.count), step)
             starts, hidden = range(0, len(indices), batch), not bars.is_terminal  # an empty line would be left
             for start in track(starts, description=items.name, transient=True, console=bars, disable=hidden):
-                examples = [items.example(i) for i in indices[start : start + batch]]
-                blanks = [_blank(items, example, common) for example in examples]
-                for blank in blanks:
-                    file.refuse_changed(facts.of_row(blank))
-                encoded: _EncodedBatch | None = None
-                for name, budget in jobs(pruners, budgets):
-                    checkpoint_ = pruners[name].checkpoint_for(_parsed(name, budget))
-                    wanted = [replace(b, pruner=name, checkpoint=checkpoint_, budget=budget) for b in blanks]
-                    if any(row.key not in file.rows for row in wanted):
-                        encoded = encoded or _encode(vlm, examples, clock)
-                        file.append(_answer(vlm, pruners[name], items, encoded, wanted, clock))
-                    else:
-                        _skip(vlm, pruners[name], [file.rows[row.key] for row in wanted])
-                    rows += [file.rows[row.key] for row in wanted]
+                part = indices[start : start + batch]
+                rows += answer_items(vlm, pruners, items, part, budgets, file, common, clock)
     return rows
 
 
-def _common(vlm: FrozenVLM, seed: int) -> dict[str, Any]:
+def answer_items(
+    vlm: FrozenVLM,
+    pruners: dict[str, Pruner],
+    items: Items,
+    indices: Sequence[int],
+    budgets: Sequence[Budget],
+    rows: Rows,
+    common: Mapping[str, Any],
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Row]:
+    """The rows of a few items, answered together. Those that are missing in `rows` are answered and added to it.
+
+    Args:
+        common: from `common_fields`.
+
+    Raises:
+        ValueError: rows of something that has changed since are there.
+    """
+    examples = [items.example(i) for i in indices]
+    blanks = [_blank(items, example, common) for example in examples]
+    for blank in blanks:
+        rows.refuse_changed(facts.of_row(blank))
+    encoded: _EncodedBatch | None = None
+    all_rows = []
+    for name, budget in jobs(pruners, budgets):
+        checkpoint_ = pruners[name].checkpoint_for(_parsed(name, budget))
+        wanted = [replace(b, pruner=name, checkpoint=checkpoint_, budget=budget) for b in blanks]
+        if any(row.key not in rows.rows for row in wanted):
+            encoded = encoded or _encode(vlm, examples, clock)
+            rows.append(_answer(vlm, pruners[name], items, encoded, wanted, clock))
+        else:
+            _skip(vlm, pruners[name], [rows.rows[row.key] for row in wanted])
+        all_rows += [rows.rows[row.key] for row in wanted]
+    return all_rows
+
+
+def common_fields(vlm: FrozenVLM, seed: int) -> dict[str, Any]:
     """The fields that all rows of a call share."""
     import transformers
 
@@ -105,6 +127,15 @@ def _common(vlm: FrozenVLM, seed: int) -> dict[str, Any]:
         "precision": str(vlm.model.dtype).removeprefix("torch."),
         "weights": digest_of_vlm(vlm),
     }
+
+
+def facts_of(
+    vlm: FrozenVLM, pruners: Mapping[str, Pruner], budgets: Sequence[Budget], common: Mapping[str, Any]
+) -> Iterator[facts.Fact]:
+    """What rows of another call must agree on with this one, but for the items."""
+    yield from facts.of_vlm(vlm.name, common["precision"], common["weights"])
+    for name, budget in jobs(pruners, budgets):
+        yield from facts.of_scorer(name, pruners[name].checkpoint_for(_parsed(name, budget)), common["seed"])
 
 
 def _blank(items: Items, example: Example, common: Mapping[str, Any]) -> Row:

@@ -12,11 +12,17 @@ from grip_vlm.evaluation.rows import repair
 from grip_vlm.files import exclusive
 
 
-class RowFile:
-    """A file of rows, each of which is written once."""
+class Rows:
+    """Rows by their keys, and the facts that they agree on.
 
-    def __init__(self, path: Path) -> None:
-        rows = repair(path)
+    Args:
+        path: of the file that the rows belong to, for messages.
+
+    Raises:
+        ValueError: rows disagree on a fact, or are of an older version.
+    """
+
+    def __init__(self, path: Path, rows: Sequence[Row]) -> None:
         if any(not row.weights for row in rows):
             raise ValueError(
                 f"{path} has rows of an older version, which do not say what was asked of which weights; `pareto` "
@@ -28,16 +34,28 @@ class RowFile:
         facts.collect(rows, self.facts, str(path))
 
     def refuse_changed(self, now: Iterable[facts.Fact]) -> None:
-        """Raise a ValueError if rows in the file were computed from something else than what is there now."""
+        """Raise a ValueError if there are rows that were computed from something else than what is there now."""
         facts.refuse_changed(now, self.facts, self.path)
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Add the rows that are not in the file yet, and write them at once."""
+    def append(self, rows: Sequence[Row]) -> list[Row]:
+        """Add the rows that are not there yet, and return them."""
         new = [row for row in rows if row.key not in self.rows]
         facts.collect(new, self.facts, str(self.path))
+        self.rows.update((row.key, row) for row in new)
+        return new
+
+
+class RowFile(Rows):
+    """A file of rows, each of which is written once, when it is added."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, repair(path))
+
+    def append(self, rows: Sequence[Row]) -> list[Row]:
+        new = super().append(rows)
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(row)) + "\n" for row in new))
-        self.rows.update((row.key, row) for row in new)
+        return new
 
 
 @contextmanager
