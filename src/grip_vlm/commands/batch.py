@@ -1,4 +1,4 @@
-"""Answer all questions of a file from a fraction of the visual tokens, with workers on this machine or a cluster."""
+"""Answer all questions of a file from a fraction of the visual tokens, by workers on this machine or a cluster."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,17 @@ from grip_vlm.options import PoolOptions, VLMOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Command(VLMOptions, PoolOptions):
-    """Answer all questions of a file from a fraction of the visual tokens, with workers on this machine or a cluster."""
+    """Answer all questions of a file from a fraction of the visual tokens, by workers on this machine or a cluster."""
 
     data: Path
-    """JSON lines or Parquet, or a folder of such files. A row has `image` (a path, a data URI or bytes), `question`, and
-    perhaps `budget`. Other columns are kept."""
+    """JSON lines or Parquet, or a folder of such files. A row has `image` (a path, a data URI or bytes), `question`,
+    and perhaps `budget`. Other columns are kept."""
     out: Path
     """Folder of Parquet files: the columns of the input without image bytes, and `row`, `budget`, `prediction`,
     `tokens`, `kept`, `error`. What is there already is not answered again."""
     budget: str = "0.1"
-    """Of rows without a budget of their own: `64`, `0.1`, `10%`, `auto`, `auto:0.02`, `20ms`; `mean:5%` holds within each
-    part."""
+    """Of rows without a budget of their own: `64`, `0.1`, `10%`, `auto`, `auto:0.02`, `20ms`; `mean:5%` holds within
+    each part."""
     pruner: str = "grip"
     """A method; `grip-vlm list pruners` names all of them."""
     scorer: str = ""

@@ -1,8 +1,8 @@
 """A digest of a VLM's weights and of its processor's settings, by which rows know what answered.
 
 Every byte of the weights is read, once for each call of `evaluate` and each worker of a pool, because a sample would
-miss a change of few of them. That takes one to two seconds per gigabyte and core. Offloaded weights are brought back for
-a moment.
+miss a change of few of them. That takes one to two seconds per gigabyte and core. Offloaded weights are brought
+back for a moment.
 """
 
 import hashlib

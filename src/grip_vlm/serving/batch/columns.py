@@ -68,7 +68,7 @@ def _common(values: Iterable[Any]) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        kind = pa.infer_type(list(values))
+        kind = pa.array(list(values)).type
         pq.write_table(pa.schema([("column", kind)]).empty_table(), BytesIO())  # fails for objects without fields
     except (pa.ArrowException, OverflowError):
         return pa.string()

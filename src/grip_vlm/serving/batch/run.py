@@ -48,8 +48,7 @@ def run(
         ValueError: the input, the job or the folder is not what it should be; the message says what would be right.
         OSError: the folder cannot be written.
     """
-    data, out = data.resolve(), out.resolve()
-    files = source.files_of(data)
+    files, out = [file.resolve() for file in source.files_of(data)], out.resolve()
     checkpoint = pruners.parse(job.pruner, job.vlm, job.seed)[1].checkpoint
     schema = columns.schema_of(files)
     parts = source.parts_of(files, job.rows_per_part)
@@ -64,8 +63,8 @@ def run(
         left = [part for part in parts if part.number not in finished]
         rows = sum(part.count for part in left)
         console.print(
-            f"{sum(part.count for part in parts)} rows in {len(parts)} parts, {len(finished)} parts are there; {rows} rows "
-            f"to answer with {f'{workers} workers' if workers else 'this process'}",
+            f"{sum(part.count for part in parts)} rows in {len(parts)} parts, {len(finished)} parts are there; "
+            f"{rows} rows to answer with {f'{workers} workers' if workers else 'this process'}",
             soft_wrap=True,
         )
         if left:
@@ -111,8 +110,8 @@ def _say_cost(parts: list[Part], settings: dict[str, Any], workers: int, console
     rows = sum(part.count for part in parts)
     budget = Budget.parse(settings["budget"])
     console.print(
-        f"{rows} rows in {len(parts)} parts. A batch of {sample.count} took {1000 * each:.1f} ms a row at {budget}, after "
-        f"{loaded:.1f} s for loading: about {rows * each / max(1, workers) / 60:.1f} minutes with {max(1, workers)} "
-        "workers, if each has as many cores as this process",
+        f"{rows} rows in {len(parts)} parts. A batch of {sample.count} took {1000 * each:.1f} ms a row at {budget}, "
+        f"after {loaded:.1f} s for loading: about {rows * each / max(1, workers) / 60:.1f} minutes with "
+        f"{max(1, workers)} workers, if each has as many cores as this process",
         soft_wrap=True,
     )
