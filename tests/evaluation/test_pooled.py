@@ -10,7 +10,8 @@ from grip_vlm.cli import main
 from grip_vlm.evaluation.rows import read
 
 pytestmark = pytest.mark.slow
-WORDS = ["--pruners", "full,random", "--benchmarks", "pointing,presence", "--split", "dev", "--limit", "5", "--batch", "2", "--budgets", "7,0.1"]
+WORDS = ["--pruners", "full,random", "--benchmarks", "pointing,presence", "--split", "dev"]
+WORDS += ["--limit", "5", "--batch", "2", "--budgets", "7,0.1"]
 
 
 def evaluated(out, vlm_dir, *more):

@@ -49,10 +49,11 @@ def run(
         OSError: the folder cannot be written.
     """
     files, out = [file.resolve() for file in source.files_of(data)], out.resolve()
-    checkpoint = pruners.parse(job.pruner, job.vlm, job.seed)[1].checkpoint
+    pruner = pruners.parse(job.pruner, job.vlm, job.seed)[1]
     schema = columns.schema_of(files)
     parts = source.parts_of(files, job.rows_per_part)
-    identity = {"input": source.digest_of(files), **asdict(job), "scorer": checkpoint}
+    identity = {"input": source.digest_of(files), **asdict(job), "scorer": pruner.checkpoint}
+    identity["calibration"] = pruner.checkpoint_for(Budget.auto())  # a row may have a goal where the job has none
     settings = {name: value for name, value in asdict(job).items() if name != "rows_per_part"}
     settings |= {"folder": str(files[0].parent), "out": str(out), "schema": schema.serialize().to_pybytes().hex()}
     if dry:
