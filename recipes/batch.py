@@ -82,7 +82,7 @@ def report(settings: Throughput, seconds: dict[int, list[tuple[float, float]]]) 
     medians = {workers: [median(column) for column in zip(*found, strict=True)] for workers, found in seconds.items()}
     lines = [
         f"{settings.rows} questions about tiny-llava's scenes at {settings.budget}, batches of 8, parts of {PART} "
-        f"rows, one core for each worker; median of {settings.rounds} alternating rounds. The rows are equal in all runs.",
+        f"rows, one core for each worker; median of {settings.rounds} alternating rounds. The rows are equal in all.",
         "",
         "| workers | rows a second | times one worker's | whole command, s |",
         "|---|--:|--:|--:|",

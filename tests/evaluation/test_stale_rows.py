@@ -15,6 +15,7 @@ from grip_vlm.budget import Budget
 from grip_vlm.checkpoint import Provenance
 from grip_vlm.evaluation.evaluate import evaluate
 from grip_vlm.evaluation.rows import read, read_rows
+from grip_vlm.pruners.base import Untrained
 from grip_vlm.scorer import Scorer, ScorerConfig
 from grip_vlm.vlms.weights import digest_of_weights
 
@@ -175,10 +176,8 @@ def test_what_is_refused_or_never_answered_leaves_nothing(vlm, data, tmp_path):
 
 
 def test_an_evaluation_into_a_file_that_another_one_writes_is_refused(vlm, data, tmp_path):
-    class Second:
+    class Second(Untrained):
         """Starts a second evaluation while the first one answers."""
-
-        checkpoint = ""
 
         def select(self, *arguments):
             with pytest.raises(ValueError, match=r"another process is writing to .*rows\.jsonl"):
