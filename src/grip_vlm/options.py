@@ -21,8 +21,8 @@ class PoolOptions:
     """Where the workers of a Ray pool run. A worker loads the VLM once."""
 
     address: str = ""
-    """Ray cluster, such as `auto` or `ray://head:10001`; empty runs the workers on this machine. All its machines need
-    the package and see the files under the same paths."""
+    """Ray cluster that this machine is part of: `auto` or `head:6379`; empty runs the workers here alone. All its
+    machines need the package and see the files under the same paths."""
     cpus: int = 1
     """Cores of each worker."""
     gpus: float = 0
@@ -34,5 +34,7 @@ class PoolOptions:
             raise ValueError("a pool has 0 workers or more, each with 1 core or more and 0 GPUs or more")
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"gpus is a whole number or a share of one GPU, not {self.gpus}")
+        if self.address.startswith("ray://"):
+            raise ValueError("ray:// is not supported; run this on a machine of the cluster, with --address auto")
         if self.address and not workers:
             raise ValueError("with an address, say how many workers there are to be")

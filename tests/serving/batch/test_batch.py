@@ -191,6 +191,7 @@ def command(questions, out, vlm_dir, *more):
         (["--pruner", "best"], "unknown pruner 'best'"),
         (["--workers", "-1"], "0 workers or more"),
         (["--workers", "0", "--address", "auto"], "say how many workers"),
+        (["--address", "ray://head:10001"], "ray:// is not supported"),
         (["--batch", "0"], "must be at least 1"),
         (["--gpus", "1.5"], "gpus is a whole number or a share of one GPU"),
     ],

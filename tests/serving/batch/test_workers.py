@@ -64,3 +64,24 @@ def test_a_mistake_of_the_job_is_said_as_by_a_single_process(capsys, questions, 
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("grip-vlm: the budget auto needs a scorer")
     assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+def test_a_cluster_gives_the_rows_of_a_single_process(questions, vlm_dir, tmp_path):
+    """Of one machine; the command connects to it by its address."""
+    from ray.cluster_utils import Cluster
+
+    main(command(questions, tmp_path / "single", vlm_dir, 0))
+    head = {"num_cpus": 3, "object_store_memory": 200 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        main([*command(questions, tmp_path / "pooled", vlm_dir, 2), "--address", cluster.address])
+    finally:
+        cluster.shutdown()
+    assert pq.read_table(tmp_path / "pooled").equals(pq.read_table(tmp_path / "single"))
+
+
+def test_an_address_without_a_cluster_is_refused(capsys, questions, vlm_dir, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main([*command(questions, tmp_path / "out", vlm_dir, 1), "--address", "127.0.0.1:1"])
+    assert stop.value.code == 2
+    assert "there is no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
