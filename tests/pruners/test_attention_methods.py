@@ -12,7 +12,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from grip_vlm import pruners, vlms
 from grip_vlm.pruners.base import split, units_of
-from grip_vlm.pruners.choosing import allot
+from grip_vlm.pruners.choosing import allot, rescaled
 from grip_vlm.pruners.methods import holov, prumerge, prumerge_plus, ptp
 from grip_vlm.pruners.methods.fopru_rank import significance
 from grip_vlm.pruners.methods.fopru_row import top_rows
@@ -271,7 +271,7 @@ def test_a_lone_image_is_one_region_of_ptp():
     alone = [row for row, patches in enumerate(tower.patches) if len(patches) == tower.features.shape[1]]
     assert alone
     for row in alone:
-        fused = ptp.rescaled(tower.split(tower.salience())[row]) + ptp.rescaled(asked[row, tower.tokens[row]])
+        fused = rescaled(tower.split(tower.salience())[row]) + rescaled(asked[row, tower.tokens[row]])
         assert action.indices(row) == sorted(fused.topk(3).indices.tolist())
 
 

@@ -10,18 +10,20 @@ from torch import Tensor
 
 from grip_vlm import pruners, vlms
 from grip_vlm.mdp import Action, State
+from grip_vlm.pruners.determinant import greedy_map
 from grip_vlm.pruners.features import cosines, relevance
 from grip_vlm.pruners.merging import merge
-from grip_vlm.pruners.methods.cdpruner import RIDGE, greedy_map
+from grip_vlm.pruners.methods.cdpruner import RIDGE
 from grip_vlm.pruners.methods.dart import least_duplicated
 from grip_vlm.pruners.methods.divprune import farthest_first
+from grip_vlm.pruners.methods.otprune import transport_kernel
 from grip_vlm.pruners.methods.pumer import prune_and_merge
 from grip_vlm.pruners.methods.svd_prune import leverage
 from grip_vlm.sequence import Prompt
 from grip_vlm.vlms.early import read_early_layers
 from grip_vlm.vlms.encode import Encoded
 
-FEATURES = ["cdpruner", "divprune", "pumer", "svd_prune", "tome"]
+FEATURES = ["cdpruner", "divprune", "otprune", "pumer", "svd_prune", "tome"]
 
 
 def encoded_of(visual: Tensor, question: Tensor) -> Encoded:
@@ -166,14 +168,14 @@ def test_cdpruner_by_hand(last, order):
     relevance squared: 0.25 or 0.16."""
     angle = torch.tensor([0.0, 30.0, 90.0]).deg2rad()
     visual = torch.stack([angle.cos(), angle.sin()], 1)
-    assert greedy_map(cosines(visual, visual), torch.tensor([1.0, 0.9, last]), 3).tolist() == order
+    assert greedy_map(cosines(visual, visual), torch.tensor([1.0, 0.9, last]), 3, RIDGE).tolist() == order
 
 
 def test_cdpruner_adds_the_token_that_raises_the_determinant_most():
     visual, r = twins(5), torch.rand(10, generator=torch.Generator().manual_seed(1)).double()
     similarity = cosines(visual, visual)
     kernel = r[:, None] * (similarity.double() + RIDGE * torch.eye(10)) * r
-    chosen = greedy_map(similarity, r, 10).tolist()
+    chosen = greedy_map(similarity, r, 10, RIDGE).tolist()
     for step, newest in enumerate(chosen):
         larger = {i: volume(kernel, [*chosen[:step], i]) for i in range(10) if i not in chosen[:step]}
         assert newest == max(larger, key=larger.get)
@@ -183,13 +185,34 @@ def test_cdpruner_of_two_is_within_a_factor_of_four_of_the_best_pair():
     visual, r = twins(5), torch.linspace(0.3, 1, 10)
     kernel = r[:, None] * cosines(visual, visual) * r
     best = max(volume(kernel, list(pair)) for pair in combinations(range(10), 2))
-    assert volume(kernel, greedy_map(cosines(visual, visual), r, 2).tolist()) >= best / 4
+    assert volume(kernel, greedy_map(cosines(visual, visual), r, 2, RIDGE).tolist()) >= best / 4
 
 
 def test_cdpruner_keeps_the_most_relevant_of_unlike_tokens():
     """Of tokens at right angles the likeliest set is the most relevant one."""
     question = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
     assert select("cdpruner", torch.eye(4), question, 2).indices() == [1, 3]
+
+
+# ---- otprune ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_kernel_of_otprune_is_the_square_of_the_gram_matrix_of_normed_channels():
+    """Channels (3, 4) and (0, 2) have the lengths 5 and 2; rows are then (.6, 0) and (.8, 1)."""
+    visual = torch.tensor([[3.0, 0.0], [4.0, 2.0]])
+    gram = torch.tensor([[0.36, 0.48], [0.48, 1.64]], dtype=torch.float64)
+    torch.testing.assert_close(transport_kernel(visual), 0.01 * gram @ gram)
+
+
+def test_otprune_adds_the_token_that_raises_the_determinant_most():
+    visual = twins(5)
+    gram = (visual / visual.norm(dim=0)).double()
+    kernel = torch.eye(10) + 0.01 * (gram @ gram.T) @ (gram @ gram.T)
+    expected = []
+    for _ in range(4):
+        larger = {i: volume(kernel, [*expected, i]) for i in range(10) if i not in expected}
+        expected.append(max(larger, key=larger.get))
+    assert select("otprune", visual, torch.zeros(0, 6), 4).indices() == sorted(expected)
 
 
 # ---- dart ------------------------------------------------------------------------------------------------------------

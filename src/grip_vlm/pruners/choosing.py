@@ -1,4 +1,4 @@
-"""Steps that several methods share: the highest scores, and a budget divided among groups."""
+"""Steps that several methods share: the highest scores, scores of one scale, and a budget divided among groups."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,12 @@ from torch import Tensor
 def top(scores: Tensor, k: int) -> Tensor:
     """Indices (k,) of the k highest of (n,) scores, highest first, ties to the lower index."""
     return scores.argsort(descending=True, stable=True)[:k]
+
+
+def rescaled(values: Tensor) -> Tensor:
+    """Values (n,) scaled to [0, 1]; if all are equal, 0."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low).clamp(min=1e-12)
 
 
 def allot(weights: Tensor, sizes: Tensor, k: int) -> list[int]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from grip_vlm.mdp import Action
 from grip_vlm.pruners.base import Untrained
+from grip_vlm.pruners.determinant import greedy_map
 from grip_vlm.pruners.features import cosines, relevance, samples
 from grip_vlm.vlms import Encoded, FrozenVLM
 
@@ -33,29 +34,5 @@ class Pruner(Untrained):
         for row, visual, question, keep in samples(encoded.state, k):
             r = relevance(visual, question)  # (n,)
             r = (r - r.min() + MIN_RELEVANCE) / (r.max() - r.min() + MIN_RELEVANCE)
-            mask[row, greedy_map(cosines(visual, visual), r, keep)] = True
+            mask[row, greedy_map(cosines(visual, visual), r, keep, RIDGE)] = True
         return Action(mask)
-
-
-def greedy_map(similarity: Tensor, r: Tensor, k: int) -> Tensor:
-    """k times the token that raises det(diag(r) (S + ridge) diag(r)) most: (k,) indices in the order chosen.
-
-    The determinant is the product of the squares of r times det(S + ridge). Only the Cholesky factor of S + ridge is
-    therefore computed, row by row, in float64.
-
-    Args:
-        similarity: (n, n) S.
-        r: (n,).
-    """
-    similarity = similarity.double()
-    similarity.diagonal().add_(RIDGE)
-    rows = similarity.new_zeros(k, len(r))  # (k, n) of the Cholesky factor
-    rest = similarity.diagonal().clone()  # (n,) the part of each token that the chosen ones do not explain
-    chosen = []
-    for step in range(k):
-        newest = (r.double() ** 2 * rest).argmax()
-        rows[step] = (similarity[newest] - rows[:step, newest] @ rows[:step]) / rest[newest].sqrt()
-        rest = rest - rows[step] ** 2
-        rest[newest] = -torch.inf
-        chosen.append(newest)
-    return torch.stack(chosen)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from grip_vlm.mdp import Action
 from grip_vlm.pruners.base import Untrained
-from grip_vlm.pruners.choosing import allot, top
+from grip_vlm.pruners.choosing import allot, rescaled, top
 from grip_vlm.vlms import Encoded, FrozenVLM
 from grip_vlm.vlms.early import question_attention
 from grip_vlm.vlms.tower import read_tower
@@ -61,9 +61,3 @@ def top_per_region(b: Tensor, c: Tensor, region: Tensor, k: int) -> Tensor:
     sizes = torch.tensor([len(tokens) for tokens in members], device=b.device)
     budgets = zip(members, allot(shares, sizes, k), strict=True)
     return torch.cat([tokens[top(fused[tokens], keep)] for tokens, keep in budgets])
-
-
-def rescaled(values: Tensor) -> Tensor:
-    """Values (n,) scaled to [0, 1]; if all are equal, 0."""
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low).clamp(min=1e-12)

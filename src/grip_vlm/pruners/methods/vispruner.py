@@ -3,13 +3,11 @@
     important: the int(k / 2) largest attentions of CLS
     diverse: the others in descending attention. While there are too many, each token at an even place is compared with
         all tokens at odd places. The (up to) 8 even ones with the largest best cosine are dropped. The even ones that
-        stay are then followed by the odd ones
+        stay, the most similar first, are then followed by the odd ones
 
 Deviations:
 
 - The cosines are of the tower's features (the layer before the projector).
-- Even ones that are kept stay in their order. In the authors' code the most similar of them come first: it sorts in
-  descending order and cuts off the first r.
 - Their code fails where few or an odd number of tokens remain. Ours works for every k.
 - Positions are kept. Theirs are compact.
 - Tiles share one budget.
@@ -42,8 +40,6 @@ def important_and_diverse(attention: Tensor, features: Tensor, k: int) -> Tensor
     similarity = cosines(features, features)
     while (surplus := len(rest) - (k - k // 2)) > 0:
         even, odd = rest[::2], rest[1::2]
-        drop = top(similarity[even][:, odd].amax(1), min(STEP, surplus))
-        stays = torch.ones_like(even, dtype=torch.bool)
-        stays[drop] = False
-        rest = torch.cat([even[stays], odd])
+        order = top(similarity[even][:, odd].amax(1), len(even))
+        rest = torch.cat([even[order[min(STEP, surplus) :]], odd])
     return torch.cat([important, rest])
