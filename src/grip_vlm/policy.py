@@ -49,12 +49,20 @@ def greedy(scores: Scores, k: Tensor, pairs: int = PAIRS) -> Tensor:
     """
     valid = _valid_tokens(scores, k)
     partial = k < valid.sum(1)  # (B,) the other rows keep every token
-    if lazy.fits(scores):
-        mask = valid.clone()
-        for row in partial.nonzero()[:, 0].tolist():
-            mask[row] = False
-            mask[row, lazy.pick(Scores(*(part[row] for part in scores)), int(k[row]))] = True
-        return mask
+    if not lazy.fits(scores):
+        return greedy_by_all_pairs(scores, k, pairs)
+    mask = valid.clone()
+    for row in partial.nonzero()[:, 0].tolist():
+        mask[row] = False
+        mask[row, lazy.pick(Scores(*(part[row] for part in scores)), int(k[row]))] = True
+    return mask
+
+
+@torch.no_grad()
+def greedy_by_all_pairs(scores: Scores, k: Tensor, pairs: int = PAIRS) -> Tensor:
+    """As `greedy`, on every device, by the cosines of all pairs and a step per token."""
+    valid = _valid_tokens(scores, k)
+    partial = k < valid.sum(1)  # (B,)
     steps, size = int((k * partial).max()), max(1, pairs // valid.shape[1] ** 2)
     parts = zip(*(torch.split(part, size) for part in scores), strict=True)
     order = torch.cat([_pick(Scores(*part), steps, 1, 1.0, None) for part in parts])  # (B, 1, K)
