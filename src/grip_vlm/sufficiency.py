@@ -70,9 +70,9 @@ def features(reading: Reading, state: State) -> Tensor:
 
 
 def steps(n: int) -> list[int]:
-    """The counts that the rule chooses from: powers of two, the counts halfway between them, and n."""
+    """The counts that the rule chooses from: powers of two and the counts halfway between, to 7/8 of n, and n."""
     counts = {base * 2**octave for octave in range(n.bit_length()) for base in (1, 3)}
-    return [*sorted(count for count in counts if count < n), n]
+    return [*sorted(count for count in counts if 8 * count <= 7 * n), n]
 
 
 def worth(curve: Curve, counts: Tensor) -> Tensor:

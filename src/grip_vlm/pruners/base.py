@@ -12,7 +12,9 @@ from torch import Tensor
 from grip_vlm import literals, vlms
 from grip_vlm.allot import allot
 from grip_vlm.budget import COUNTS, Budget
+from grip_vlm.goals import Within
 from grip_vlm.mdp import Action, State
+from grip_vlm.pruners.clock import CostCurve, curve_of
 from grip_vlm.sequence import Positions, pad_right
 from grip_vlm.vlms import Encoded, FrozenVLM
 
@@ -24,6 +26,9 @@ class BasePruner(ABC):
 
     checkpoint: str
     """the scorer's folder or name, and a digest of its weights; empty for untrained methods"""
+
+    _clock: tuple[Any, CostCurve, int | None] | None = None
+    """the model it was measured for, what its answers take, and how long they are"""
 
     @property
     def name(self) -> str:
@@ -53,10 +58,36 @@ class BasePruner(ABC):
         """Visual tokens for one question of a batch. Raises what `allot` raises."""
         if budget.goal is None:
             return budget.k(int(encoded.state.counts[row]))
+        if isinstance(budget.goal, Within):
+            return self.in_time(budget.goal, vlm, encoded, row, new_tokens)
         raise ValueError(
             f"the budget {budget} needs a scorer that knows how many tokens are enough, and {self.name} has none; give "
             f"{COUNTS}"
         )
+
+    def in_time(self, goal: Within, vlm: FrozenVLM, encoded: Encoded, row: int, new_tokens: int | None) -> int:
+        """The most tokens whose answer, given alone, fits a time. Raises ValueError if not even one fits."""
+        clock = self._clock
+        if clock is None or clock[0] is not vlm.model:
+            clock = self._clock = vlm.model, curve_of(vlm, self), self.answer_tokens()
+        _, curve, usual = clock
+        lengths = [length for length in (new_tokens, usual) if length is not None]
+        if not lengths:
+            raise ValueError(f"the budget {goal} depends on how long answers are; use vlm.answer with max_new_tokens")
+        n = int(encoded.state.counts[row])
+        text = int(encoded.prompt.attention_mask[row].sum()) - n
+        k = curve.most(float(goal.seconds), n, text, min(lengths))
+        if k == 0:
+            least = 1000 * curve.seconds(n, text + 1, min(lengths))
+            raise ValueError(
+                f"the budget {goal} is below what one visual token takes here: {least:.1f} ms for an answer of at most "
+                f"{min(lengths)} tokens"
+            )
+        return k
+
+    def answer_tokens(self) -> int | None:
+        """Tokens that few answers exceed, None if that is not known."""
+        return None
 
     def given(self, vlm: FrozenVLM, budget: Budget, counts: Sequence[tuple[int, int]]) -> None:
         """Note what questions before these were given, (tokens, kept) each; only `mean:5%` depends on it."""

@@ -55,6 +55,10 @@ class Scored(BasePruner):
             ]
         )
 
+    def answer_tokens(self) -> int | None:
+        notes = calibration.read_notes(self.folder)
+        return None if notes is None else notes.answer_tokens
+
     def given(self, vlm: FrozenVLM, budget: Budget, counts: Sequence[tuple[int, int]]) -> None:
         if isinstance(budget.goal, Mean):
             stream = self.enough(vlm, budget.goal).stream(budget.goal)
