@@ -16,7 +16,7 @@ from rich.table import Table
 
 from grip_vlm import benchmarks, draw, pruners, report, vlms
 from grip_vlm.benchmarks import Example
-from grip_vlm.benchmarks.items import open_items
+from grip_vlm.benchmarks.items import Items, open_items
 from grip_vlm.benchmarks.scenes.compose import GRID
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import evaluate
@@ -72,6 +72,15 @@ def print_table(console: Console, rows: list[Row]) -> None:
     console.print(table)
 
 
+def auto_line(vlm: FrozenVLM, items: list[Items], out: Path, limit: int) -> str:
+    """What `--budget auto` gives the same questions, in one sentence."""
+    auto = {"grip": pruners.load("grip", scorer=vlm.name)}
+    rows = evaluate(vlm, auto, items, [Budget.parse("auto")], out, limit=limit)
+    kept, right = (sum(getattr(row, field) for row in rows) / len(rows) for field in ("kept", "score"))
+    spread = f"{min(row.kept for row in rows)} to {max(row.kept for row in rows)}"
+    return f"--budget auto: {100 * right:.1f} % right from {kept:.1f} of {rows[0].tokens} tokens in the mean ({spread})"
+
+
 def main(demo: Demo) -> None:
     console = Console()
     vlm = vlms.load(demo.vlm)
@@ -81,6 +90,7 @@ def main(demo: Demo) -> None:
     items = [open_items(name, demo.split) for name in benchmarks.composed()]
     rows = evaluate(vlm, chosen, items, budgets, rows_path, limit=demo.items)
     print_table(console, rows)
+    console.print(auto_line(vlm, items, demo.out / "auto.jsonl", demo.items))
     report.write([rows_path], demo.out / "frontier.png", demo.out / "table.md")
     draw.save(sheet(vlm, demo.split), demo.out / "sheet.png")
     console.print(f"frontier  {demo.out / 'frontier.png'}\nsheet     {demo.out / 'sheet.png'}\nrows      {rows_path}")
