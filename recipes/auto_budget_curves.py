@@ -1,4 +1,4 @@
-"""Curves of every rule of k for the questions of `auto_budget.py`: encoded once, kept on disk, one file per benchmark."""
+"""Curves of every rule of k for the questions of `auto_budget.py`, which are encoded once and kept on disk."""
 
 from collections.abc import Iterator
 from pathlib import Path

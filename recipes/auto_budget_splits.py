@@ -1,7 +1,7 @@
-"""The arithmetic of `auto_budget.py`: scores at every k and curves of rules -> certified thresholds, drops and tokens."""
+"""The arithmetic of `auto_budget.py`: scores at every k, curves of rules -> certified thresholds, drops, tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,6 @@ class Sweep:
     ks: Array  # (K,) ascending
     scores: Array  # (Q, K) in [0, 1]
 
-    def part(self, rows: Array) -> "Sweep":
-        return replace(self, items=self.items[rows], tasks=self.tasks[rows], scores=self.scores[rows])
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,9 +29,6 @@ class Outcome:
     losses: Array  # (Q, T) max(0, full - pruned)
     drops: Array  # (Q, T) full - pruned
     kept: Array  # (Q, T) tokens
-
-    def part(self, rows: Array) -> "Outcome":
-        return Outcome(self.losses[rows], self.drops[rows], self.kept[rows])
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,12 @@ class Trial:
 
 
 def outcome(sweep: Sweep, places: Array) -> Outcome:
-    """Places (Q, T) in `sweep.ks` of the budgets at T thresholds -> losses, drops and tokens."""
+    """Places (Q, T) in `sweep.ks` of the budgets at T thresholds -> losses, drops and tokens.
+
+    Thresholds that give all questions the budgets of the one before are left out.
+    """
+    changed = np.concatenate([[True], (np.diff(places, axis=1) != 0).any(0)])
+    places = places[:, changed]
     full = sweep.scores[:, -1]
     pruned = np.take_along_axis(sweep.scores, places, axis=1)  # (Q, T)
     return Outcome(paired_losses(full, pruned), full[:, None] - pruned, sweep.ks[places])
@@ -66,12 +65,12 @@ def places_of(adequacy: Array, thresholds: Array) -> Array:
     return np.concatenate([np.full((q, 1), k - 1), below], axis=1)
 
 
-def certified(outcome: Outcome, max_drop: float, confidence: float | None) -> int:
-    """The cheapest certified threshold; without a confidence, by conformal risk control. Nothing certified keeps all."""
+def certified(losses: Array, max_drop: float, confidence: float | None) -> int:
+    """The cheapest certified threshold, 0 if there is none; without a confidence, by conformal risk control."""
     if confidence is None:
-        index = conformal_risk_control(outcome.losses, max_drop)
+        index = conformal_risk_control(losses, max_drop)
     else:
-        index = learn_then_test(outcome.losses, max_drop, confidence)
+        index = learn_then_test(losses, max_drop, confidence)
     return index or 0
 
 
@@ -87,15 +86,15 @@ def trials(
     results: dict[tuple[float, float | None], list[Trial]] = {setting: [] for setting in settings}
     for _ in range(splits):
         order = rng.permutation(count)
-        calibration, test = outcome.part(order[: count // 2]), outcome.part(order[count // 2 :])
+        losses, test = outcome.losses[order[: count // 2]], order[count // 2 :]
         for setting in settings:
-            results[setting].append(measured(test, certified(calibration, *setting)))
+            results[setting].append(measured(outcome, certified(losses, *setting), test))
     return results
 
 
-def measured(outcome: Outcome, index: int) -> Trial:
-    """The means at one threshold."""
-    columns = (outcome.kept[:, index], outcome.drops[:, index], outcome.losses[:, index])
+def measured(outcome: Outcome, index: int, rows: Array | slice = slice(None)) -> Trial:
+    """The means at one threshold, of some of the questions."""
+    columns = (outcome.kept[rows, index], outcome.drops[rows, index], outcome.losses[rows, index])
     return Trial(*(float(column.mean()) for column in columns))
 
 
@@ -109,7 +108,8 @@ def share(hits: int, draws: int, level: float = 0.95) -> tuple[float, float, flo
     return hits / draws, low, high
 
 
-def at_mean(outcome: Outcome, tokens: float) -> int:
-    """The threshold with the most tokens whose mean is at most `tokens`."""
+def at_mean(outcome: Outcome, tokens: float) -> int | None:
+    """The threshold with the most tokens whose mean is at most `tokens`; None if all have more."""
     means = outcome.kept.mean(0)
-    return int(np.flatnonzero(means <= tokens)[means[means <= tokens].argmax()])
+    within = np.flatnonzero(means <= tokens)
+    return int(within[means[within].argmax()]) if len(within) else None

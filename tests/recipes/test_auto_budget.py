@@ -1,0 +1,107 @@
+"""The recipe on calibrated budgets: its arithmetic on tables made by hand, and on simulations whose truth is known."""
+
+import numpy as np
+import pytest
+
+from auto_budget_report import best, guarantee_table, mean_table, shift_table
+from auto_budget_splits import Outcome, Sweep, Trial, at_mean, certified, measured, outcome, places_of, share, trials
+
+KS = np.array([1, 2, 4, 8])
+
+
+def sweep(scores):
+    count = len(scores)
+    return Sweep(np.arange(count).astype(str), np.array(["reading"] * count), KS, np.array(scores, dtype=float))
+
+
+def simulated(rng, count, needs):
+    """Questions that are right from their need of tokens on, and a rule that knows it."""
+    need = rng.choice(needs, count)
+    scores = (need[:, None] <= KS).astype(float)
+    return sweep(scores), (need[:, None] <= KS).astype(float)
+
+
+def test_a_budget_is_the_least_count_that_is_adequate():
+    places = places_of(np.array([[0.1, 0.5, 0.5, 1.0], [0.6, 0.7, 0.8, 1.0]]), np.array([0.9, 0.5, 0.0]))
+    assert places.tolist() == [[3, 3, 1, 0], [3, 3, 0, 0]]
+
+
+def test_outcomes_are_read_from_the_scores_at_each_budget():
+    result = outcome(sweep([[0, 1, 0, 1], [1, 0, 0, 0]]), np.array([[3, 2], [3, 0]]))
+    assert result.losses.tolist() == [[0, 1], [0, 0]]
+    assert result.drops.tolist() == [[0, 1], [0, -1]]
+    assert result.kept.tolist() == [[8, 4], [8, 1]]
+
+
+def test_thresholds_with_the_same_budgets_count_once():
+    result = outcome(sweep([[0, 1, 0, 1]]), np.array([[3, 3, 2, 2, 0]]))
+    assert result.kept.tolist() == [[8, 4, 1]]
+
+
+def test_a_rule_that_knows_the_need_is_certified_at_the_need_and_a_fixed_budget_is_not():
+    table, adequacy = simulated(np.random.default_rng(0), 2000, [1, 8])
+    knows = outcome(table, places_of(adequacy, np.array([0.5])))
+    fixed = outcome(table, np.tile([3, 2, 1, 0], (2000, 1)))
+    knowing, stubborn = (trials(rule, [(0.02, 0.95)], 5)[0.02, 0.95] for rule in (knows, fixed))
+    assert [trial.tokens for trial in stubborn] == [8.0] * 5
+    assert np.mean([trial.tokens for trial in knowing]) == pytest.approx(
+        1 + 7 * (table.scores[:, 0] == 0).mean(), abs=0.2
+    )
+    assert {trial.loss for trial in knowing} == {0.0}
+
+
+def test_both_methods_keep_all_tokens_where_nothing_is_certified():
+    assert certified(np.ones((300, 3)), 0.02, 0.95) == 0
+    assert certified(np.ones((300, 3)), 0.02, None) == 0
+
+
+def test_a_trial_is_calibrated_on_one_half_and_measured_on_the_other():
+    """The cheaper threshold passes where calibration has none of the four lost questions, so the test half has all."""
+    losses = np.zeros((400, 2))
+    losses[:4, 1] = 1
+    made = trials(Outcome(losses, losses, np.tile([8, 1], (400, 1))), [(0.015, 0.95)], 400)[0.015, 0.95]
+    assert {(trial.tokens, trial.loss) for trial in made} == {(8.0, 0.0), (1.0, 4 / 200)}
+
+
+def test_the_share_of_splits_has_the_exact_interval():
+    assert share(0, 500) == pytest.approx((0.0, 0.0, 1 - 0.025 ** (1 / 500)))
+    value, low, high = share(25, 500)
+    assert low < value < high
+
+
+def test_the_threshold_of_a_mean_is_the_largest_within_it():
+    kept = np.array([[8, 4, 2, 1], [8, 8, 2, 1]])
+    assert at_mean(Outcome(kept * 0.0, kept * 0.0, kept), 3) == 2
+    assert at_mean(Outcome(kept * 0.0, kept * 0.0, kept), 0.5) is None
+
+
+def test_the_setting_of_a_rival_is_the_one_with_the_fewest_tokens():
+    few, many = [Trial(3, 0, 0)], [Trial(5, 0, 0)]
+    assert best({"top-p, 2%": many, "top-p, 10%": few, "fixed k": many}) == {
+        "top-p": "top-p, 10%",
+        "fixed k": "fixed k",
+    }
+
+
+def test_tables_say_what_was_simulated():
+    table, adequacy = simulated(np.random.default_rng(1), 1000, [1, 8])
+    by_rule = {
+        "fixed k": outcome(table, np.tile([3, 2, 1, 0], (1000, 1))),
+        "knows": outcome(table, places_of(adequacy, np.array([0.5]))),
+    }
+    results = {rule: trials(of_rule, [(0.02, 0.95)], 20) for rule, of_rule in by_rule.items()}
+    first, second = guarantee_table(results, (0.02, 0.95))[-2:]
+    assert first.startswith("| knows | 4.4 | -45% | 0.00 | 0.0% [0.0%, ")
+    assert second.startswith("| fixed k | 8.0 | +0% | 0.00 |")
+    assert measured(by_rule["knows"], 1).drop == 0
+    assert not any("knows" in line for line in mean_table(table, by_rule))  # it has no threshold with one token
+
+
+def test_a_broken_promise_is_told():
+    """Calibrated where one token is enough, used where eight are needed."""
+    easy, hard = sweep(np.ones((500, 4))), sweep(np.tile([0, 0, 0, 1], (500, 1)))
+    curves = {"nats": np.zeros(500)}
+    gathered = {"reading": (easy, curves), "choice": (easy, curves), "reading:crowded": (hard, curves)}
+    lines = shift_table(gathered, "fixed k", (0.0, 1.0), (0.02, 0.95))
+    assert lines[2] == "| the six tasks | crowded scenes of all six | 1.0 | 100.00 | [100.00, 100.00] | no |"
+    assert lines[3] == "| the other five tasks | reading | 1.0 | 0.00 | [0.00, 0.00] | yes |"
