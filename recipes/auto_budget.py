@@ -21,7 +21,7 @@ import tyro
 from auto_budget_curves import Curves, curves
 from auto_budget_report import write
 from auto_budget_splits import Sweep
-from grip_vlm import benchmarks, checkpoint, pruners, vlms
+from grip_vlm import benchmarks, calibration, checkpoint, pruners, vlms
 from grip_vlm.benchmarks.items import open_items
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import evaluate
@@ -85,12 +85,13 @@ def swept(rows: list[Row], name: str) -> Sweep:
 
 def main(told: AutoBudget) -> None:
     vlm = vlms.load(told.vlm)
-    scorer = checkpoint.load(checkpoint.locate(told.scorer), vlm)
+    folder = checkpoint.locate(told.scorer)
+    scorer, head = checkpoint.load(folder, vlm), calibration.load(folder, vlm).head
     rows = answered(vlm, told)
     gathered: dict[str, tuple[Sweep, Curves]] = {}
     for name, limit in parts(told):
         sweep = swept(rows, name)
-        gathered[name] = sweep, curves(vlm, scorer, name, limit, sweep.ks, told.runs)
+        gathered[name] = sweep, curves(vlm, scorer, head, name, limit, sweep.ks, told.runs)
         print(f"{name}: curves of {limit} items", flush=True)
     write_packed(told.out / "auto-budget" / "rows.jsonl.gz", rows)
     write(gathered, told.splits, told.out)

@@ -15,10 +15,12 @@ from grip_vlm.evaluation.rules import energy, mutual_information, top_p
 from grip_vlm.files import new_file
 from grip_vlm.mdp import State
 from grip_vlm.scorer import Scorer
+from grip_vlm.sufficiency import Curve, Head, steps, worth
 from grip_vlm.vlms import FrozenVLM
 from grip_vlm.vlms.early import question_attentions
 
 Array = NDArray[Any]
+HEAD = "head (ours)"
 Curves = dict[str, Array]  # rule -> (Q, K) adequacy; `nats` -> (Q,) mutual information
 
 BATCH = 32
@@ -53,21 +55,30 @@ def whole(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def curves_of(state: State, scorer: Scorer, ks: Array) -> Curves:
+def curves_of(state: State, scorer: Scorer, head: Head, ks: Array) -> Curves:
     """Rule -> adequacy at the numbers of tokens `ks`, (B, K)."""
     places = torch.as_tensor(ks) - 1
     curves = {"energy": energy.adequacy(state.visual, state.visual_mask)}
     for reference in REFERENCES:
         importance = scorer(state, Budget.parse(reference).each(state.counts)).importance
         curves[f"top-p, importance at {reference}"] = top_p.adequacy(importance)
-    return {name: curve[:, places].numpy() for name, curve in curves.items()}
+    rivals = {name: curve[:, places].numpy() for name, curve in curves.items()}
+    return {HEAD: head_adequacy(head(scorer.read(state), state), ks)} | rivals
+
+
+def head_adequacy(curve: Curve, ks: Array) -> Array:
+    """Minus the most that a larger count is worth per token, (B, K); a count that the rule never gives has the adequacy
+    of the one before, so it is never the least."""
+    ladder = steps(int(ks[-1]))
+    place = np.searchsorted(ladder, ks, side="right") - 1
+    return np.asarray(-worth(curve, torch.tensor(ladder)).numpy()[:, place])
 
 
 @torch.no_grad()
-def curves(vlm: FrozenVLM, scorer: Scorer, name: str, limit: int, ks: Array, folder: Path) -> Curves:
-    """Rule -> (limit, K) adequacy of the benchmark's test questions, and `nats` -> (limit,)."""
+def curves(vlm: FrozenVLM, scorer: Scorer, head: Head, name: str, limit: int, ks: Array, folder: Path) -> Curves:
+    """The curves of the benchmark's first `limit` test questions at the numbers of tokens `ks`."""
     parts: dict[str, list[Array]] = {}
     for state, nats in read_states(vlm, name, limit, folder):
-        for rule, curve in (curves_of(state, scorer, ks) | {"nats": nats.numpy()}).items():
+        for rule, curve in (curves_of(state, scorer, head, ks) | {"nats": nats.numpy()}).items():
             parts.setdefault(rule, []).append(curve)
     return {rule: np.concatenate(values) for rule, values in parts.items()}
