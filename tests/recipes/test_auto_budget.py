@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+from grip_vlm.sufficiency import Curve, least
 
+from auto_budget_curves import head_adequacy
 from auto_budget_report import best, guarantee_table, mean_table, shift_table
 from auto_budget_splits import Outcome, Sweep, Trial, at_mean, certified, measured, outcome, places_of, share, trials
 
@@ -24,6 +27,16 @@ def simulated(rng, count, needs):
 def test_a_budget_is_the_least_count_that_is_adequate():
     places = places_of(np.array([[0.1, 0.5, 0.5, 1.0], [0.6, 0.7, 0.8, 1.0]]), np.array([0.9, 0.5, 0.0]))
     assert places.tolist() == [[3, 3, 1, 0], [3, 3, 0, 0]]
+
+
+def test_the_head_s_budgets_are_those_of_the_package():
+    generator = torch.Generator().manual_seed(0)
+    level, slope = torch.randn(2, 50, generator=generator).double() * 2
+    curve, ks = Curve(level, slope.abs()), np.array([1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24])
+    prices = np.array([0.001, 0.01, 0.03, 0.1])
+    places = places_of(head_adequacy(curve, ks), -prices)[:, 1:]
+    for column, price in zip(ks[places].T, prices, strict=True):
+        assert column.tolist() == least(curve, 24, price).tolist()
 
 
 def test_outcomes_are_read_from_the_scores_at_each_budget():
