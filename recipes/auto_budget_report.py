@@ -7,7 +7,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from auto_budget_curves import HEAD, Curves
-from auto_budget_splits import Array, Outcome, Sweep, Trial, at_mean, certified, measured, outcome, places_of, share
+from auto_budget_splits import (
+    Array,
+    Goal,
+    Outcome,
+    Sweep,
+    Trial,
+    at_mean,
+    certified,
+    measured,
+    outcome,
+    places_of,
+    share,
+)
 from auto_budget_splits import trials as run_trials
 from grip_vlm.benchmarks import CROWDED
 from grip_vlm.evaluation.rules import mutual_information
@@ -15,8 +27,8 @@ from grip_vlm.files import new_file, write_text
 from grip_vlm.report.statistics import percentile_interval, resampled_means
 
 FIXED, INFORMATION = "fixed k", "mutual information"
-SETTINGS = ((0.01, 0.9), (0.02, 0.95), (0.05, 0.95))  # (largest drop, confidence)
-EXPECTED = (0.02, None)  # conformal risk control
+GOALS = (Goal(0.01, 0.9), Goal(0.02, 0.95), Goal(0.05, 0.95))
+OTHER_GOALS = (Goal(0.02), Goal(0.02, 0.95, signed=True))
 SLOPES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 SHARES = 1 / (1 + np.exp(-np.linspace(14, -9, 150)))  # thresholds of rules whose adequacy is a share
 PRICES = np.geomspace(1e-7, 1.0, 150)  # per token, of the head's rule
@@ -81,12 +93,13 @@ def tokens(trials: Sequence[Trial]) -> float:
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
-def guarantee_table(results: Mapping[str, Mapping], setting: tuple[float, float | None]) -> list[str]:
+def guarantee_table(results: Mapping[str, Mapping[Goal, list[Trial]]], goal: Goal) -> list[str]:
     """One line per rule: how often the drop exceeds what was allowed, and what it costs."""
-    drop, confidence = setting
-    trials = {rule: of[setting] for rule, of in results.items()}
+    drop = goal.drop
+    trials = {rule: of[goal] for rule, of in results.items()}
     fixed = tokens(trials[FIXED])
-    word = f"with confidence {confidence:.0%}" if confidence else "in expectation (conformal risk control)"
+    word = f"with confidence {goal.confidence:.0%}" if goal.confidence else "in expectation (conformal risk control)"
+    word += ", the drop itself tested by betting" if goal.signed else ""
     lines = [f"\n### At most {100 * drop:g} points lost, {word}\n"]
     lines += [
         "| rule of k | mean tokens | against fixed | accuracy lost, points | splits that lose more | clipped loss |"
@@ -145,7 +158,7 @@ def mean_table(sweep: Sweep, by_rule: Mapping[str, Outcome]) -> list[str]:
     return lines
 
 
-def shift_table(gathered: Gathered, rule: str, scale: tuple[float, float], setting: tuple[float, float]) -> list[str]:
+def shift_table(gathered: Gathered, rule: str, scale: tuple[float, float], goal: Goal) -> list[str]:
     """Calibrated on some questions, used on others: what is lost there, and whether the promise still holds."""
     plain = [name for name in gathered if CROWDED not in name]
     crowded = [name for name in gathered if CROWDED in name]
@@ -157,19 +170,13 @@ def shift_table(gathered: Gathered, rule: str, scale: tuple[float, float], setti
     for source, sources, target, targets in pairs:
         calibration = outcomes(*joined(gathered, sources), *scale)[rule]
         used = outcomes(*joined(gathered, targets), *scale)[rule]
-        index = certified(calibration.losses, *setting)
+        index = certified(calibration, goal)
         trial = measured(used, index)
         means = resampled_means([used.drops[:, index]], np.random.default_rng(0), 5000)[:, 0]
         low, high = percentile_interval(means)
-        kept = (
-            "yes"
-            if high <= setting[0]
-            else "no"
-            if low > setting[0]
-            else "yes, not surely"
-            if trial.drop <= setting[0]
-            else "no, not surely"
-        )
+        kept = "yes" if trial.drop <= goal.drop else "no"
+        if low <= goal.drop < high:
+            kept += ", not surely"
         lines.append(
             f"| {source} | {target} | {trial.tokens:.1f} | {100 * trial.drop:.2f} | "
             f"[{100 * low:.2f}, {100 * high:.2f}] | {kept} |"
@@ -191,16 +198,17 @@ def draw(by_rule: Mapping[str, Outcome], results: Mapping[str, Mapping], path: P
         left.plot(of_rule.kept.mean(0), 100 * of_rule.losses.mean(0), label=rule, color=colours[family(rule)])
     left.set(xscale="log", xlabel="mean visual tokens", ylabel="right answers lost, points", ylim=(0, 8))
     left.legend(frameon=False, fontsize=8)
-    for place, setting in enumerate(SETTINGS):
-        drop, confidence = setting
-        right.plot([place - 0.4, place + 0.4], [100 * (1 - confidence)] * 2, color="#b0b0b0", lw=2, zorder=0)
+    for place, goal in enumerate(GOALS):
+        right.plot([place - 0.4, place + 0.4], [100 * (1 - goal.confidence)] * 2, color="#b0b0b0", lw=2, zorder=0)
         for shift, rule in enumerate(chosen):
-            of_rule = results[rule][setting]
-            value, low, high = share(sum(trial.drop > drop for trial in of_rule), len(of_rule))
+            of_rule = results[rule][goal]
+            value, low, high = share(sum(trial.drop > goal.drop for trial in of_rule), len(of_rule))
             x = place + (shift - (len(chosen) - 1) / 2) * 0.14
             bars = [[100 * (value - low)], [100 * (high - value)]]
             right.errorbar([x], [100 * value], bars, fmt="o", ms=4, color=colours[family(rule)])
-    right.set_xticks(range(len(SETTINGS)), [f"{100 * a:g} points\nin {1 - c:.0%} of the draws" for a, c in SETTINGS])
+    right.set_xticks(
+        range(len(GOALS)), [f"{100 * g.drop:g} points\nin {1 - g.confidence:.0%} of the draws" for g in GOALS]
+    )
     right.set(ylabel="splits that lose more than allowed, %", ylim=(-0.5, 12))
     with new_file(path) as file:
         figure.savefig(file, format="svg", metadata={"Date": None})
@@ -215,10 +223,10 @@ def write(gathered: Gathered, splits: int, out: Path) -> None:
     sweep, curves = joined(gathered, plain)
     scale = float(curves["nats"].mean()), float(curves["nats"].std())
     by_rule = outcomes(sweep, curves, *scale)
-    settings = [*SETTINGS, EXPECTED]
-    few = {rule: run_trials(of_rule, SETTINGS[1:2], min(splits, 50))[SETTINGS[1]] for rule, of_rule in by_rule.items()}
+    goals = [*GOALS, *OTHER_GOALS]
+    few = {rule: run_trials(of_rule, GOALS[1:2], min(splits, 50))[GOALS[1]] for rule, of_rule in by_rule.items()}
     chosen = best(few).values()
-    results = {rule: run_trials(by_rule[rule], settings, splits) for rule in chosen}
+    results = {rule: run_trials(by_rule[rule], goals, splits) for rule in chosen}
     draw(by_rule, results, out / "auto-budget" / "auto-budget.svg")
     half = len(sweep.items) // 2
     lines = [
@@ -240,10 +248,10 @@ def write(gathered: Gathered, splits: int, out: Path) -> None:
         "",
         "![right answers lost over mean tokens; splits that lose too much](auto-budget/auto-budget.svg)",
     ]
-    for setting in settings:
-        lines += guarantee_table(results, setting)
+    for goal in goals:
+        lines += guarantee_table(results, goal)
     lines += ["", "## The same mean of 5 %", ""]
     lines += mean_table(sweep, by_rule)
     lines += ["", f"## Other questions than those of the calibration: {HEAD}, at most 2 points, confidence 95 %", ""]
-    lines += shift_table(gathered, HEAD, scale, SETTINGS[1])
+    lines += shift_table(gathered, HEAD, scale, GOALS[1])
     write_text(out / "auto-budget.md", "\n".join(lines) + "\n")

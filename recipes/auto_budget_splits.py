@@ -32,6 +32,18 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What is to be certified."""
+
+    drop: float
+    """largest loss of accuracy"""
+    confidence: float | None = None
+    """over the draw of the calibration; None for conformal risk control, which bounds the mean over it"""
+    signed: bool = False
+    """test the drop itself, not the loss that does not count corrected answers"""
+
+
+@dataclass(frozen=True)
 class Trial:
     """One split into calibration and test: what the certified threshold does on the test half."""
 
@@ -65,30 +77,29 @@ def places_of(adequacy: Array, thresholds: Array) -> Array:
     return np.concatenate([np.full((q, 1), k - 1), below], axis=1)
 
 
-def certified(losses: Array, max_drop: float, confidence: float | None) -> int:
-    """The cheapest certified threshold, 0 if there is none; without a confidence, by conformal risk control."""
-    if confidence is None:
-        index = conformal_risk_control(losses, max_drop)
+def certified(outcome: Outcome, goal: Goal, rows: Array | slice = slice(None)) -> int:
+    """The cheapest threshold that these questions certify, 0 if there is none."""
+    if goal.confidence is None:
+        index = conformal_risk_control(outcome.losses[rows], goal.drop)
     else:
-        index = learn_then_test(losses, max_drop, confidence)
+        values = outcome.drops[rows] if goal.signed else outcome.losses[rows]
+        index = learn_then_test(values, goal.drop, goal.confidence, signed=goal.signed)
     return index or 0
 
 
-def trials(
-    outcome: Outcome, settings: Sequence[tuple[float, float | None]], splits: int, seed: int = 0
-) -> dict[tuple[float, float | None], list[Trial]]:
-    """Random halves: calibrate on one, measure on the other. (max drop, confidence) -> one trial per split.
+def trials(outcome: Outcome, goals: Sequence[Goal], splits: int, seed: int = 0) -> dict[Goal, list[Trial]]:
+    """Random halves: calibrate on one, measure on the other. One trial per goal and split.
 
     All rules see the same splits.
     """
     rng = np.random.default_rng(seed)
     count = len(outcome.losses)
-    results: dict[tuple[float, float | None], list[Trial]] = {setting: [] for setting in settings}
+    results: dict[Goal, list[Trial]] = {goal: [] for goal in goals}
     for _ in range(splits):
         order = rng.permutation(count)
-        losses, test = outcome.losses[order[: count // 2]], order[count // 2 :]
-        for setting in settings:
-            results[setting].append(measured(outcome, certified(losses, *setting), test))
+        calibration, test = order[: count // 2], order[count // 2 :]
+        for goal in goals:
+            results[goal].append(measured(outcome, certified(outcome, goal, calibration), test))
     return results
 
 

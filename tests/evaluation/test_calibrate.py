@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from grip_vlm.evaluation.calibrate import (
+    betting,
     binomial,
     conformal_risk_control,
     fewest,
@@ -79,6 +80,43 @@ def test_p_values_are_valid_at_the_edge_of_the_hypothesis(draw):
         assert clopper_pearson(int((p <= level).sum()), DRAWS)[0] <= level
 
 
+def changes(rng, shape, spoiled, corrected):
+    """Signed drops: 1 with the one probability, -1 with the other, else 0."""
+    u = rng.random(shape)
+    return (u < spoiled).astype(float) - (u > 1 - corrected)
+
+
+def test_the_capital_of_three_bets_by_hand():
+    n, mean, level = 3, 0.1, 0.05
+    drops = np.array([[-1.0], [-1.0], [-1.0]])  # equal, so their order does not matter
+    capital, seen, variance, squares = 1.0, 0.5 * mean, 0.25, 0.125
+    for t in range(1, n + 1):
+        capital *= 1 + min(math.sqrt(2 * math.log(1 / level) / (n * variance)), 0.5) * (mean + 1)
+        seen -= 1
+        squares += (-1 - seen / (t + 0.5)) ** 2
+        variance = squares / (t + 0.5)
+    assert betting(drops, mean, level) == pytest.approx([1 / capital])
+
+
+@pytest.mark.parametrize(("spoiled", "corrected"), [(0.05, 0.0), (0.06, 0.01), (0.3, 0.25)])
+def test_betting_is_valid_at_the_edge_of_the_hypothesis(spoiled, corrected):
+    p = betting(changes(np.random.default_rng(5), (300, DRAWS), spoiled, corrected), spoiled - corrected, 0.05)
+    for level in (0.01, 0.05, 0.1, 0.3):
+        assert clopper_pearson(int((p <= level).sum()), DRAWS)[0] <= level
+
+
+def test_betting_certifies_changes_that_cancel_where_the_clipped_loss_does_not():
+    drops = changes(np.random.default_rng(6), (2000, 1), 0.03, 0.03)
+    assert learn_then_test(drops, 0.02, 0.95, signed=True) == 0
+    assert learn_then_test(np.maximum(0, drops), 0.02, 0.95) is None
+
+
+def test_the_order_of_the_values_does_not_decide():
+    """All losses come first in the file: in that order the capital is lost before the gains."""
+    drops = np.sort(changes(np.random.default_rng(7), (2000, 1), 0.03, 0.05), axis=0)[::-1]
+    assert betting(drops, 0.02, 0.05) <= 0.05
+
+
 # ---- Learn then Test -------------------------------------------------------------------------------------------------
 
 
@@ -131,9 +169,9 @@ def test_the_fewest_questions_are_just_enough(max_drop, confidence):
 
 
 def test_conformal_risk_control_bounds_the_expected_loss():
-    rng, means = np.random.default_rng(4), np.linspace(0, 0.2, 201)
-    chosen = [means[conformal_risk_control(coupled(rng, 300, means), 0.05)] for _ in range(DRAWS)]
-    error = 4 * np.std(chosen) / DRAWS**0.5
+    rng, means = np.random.default_rng(4), np.linspace(0, 0.1, 101)
+    chosen = [means[conformal_risk_control(coupled(rng, 300, means), 0.05)] for _ in range(1000)]
+    error = 4 * np.std(chosen) / 1000**0.5
     assert np.mean(chosen) <= 0.05 + error
     assert np.mean(chosen) >= 0.05 - 2 / 301 - 0.001 - error  # at most two over n + 1 and a step of the grid below
 

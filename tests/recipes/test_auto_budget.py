@@ -7,8 +7,21 @@ from grip_vlm.sufficiency import Curve, least
 
 from auto_budget_curves import head_adequacy
 from auto_budget_report import best, guarantee_table, mean_table, shift_table
-from auto_budget_splits import Outcome, Sweep, Trial, at_mean, certified, measured, outcome, places_of, share, trials
+from auto_budget_splits import (
+    Goal,
+    Outcome,
+    Sweep,
+    Trial,
+    at_mean,
+    certified,
+    measured,
+    outcome,
+    places_of,
+    share,
+    trials,
+)
 
+GOAL = Goal(0.02, 0.95)
 KS = np.array([1, 2, 4, 8])
 
 
@@ -55,7 +68,7 @@ def test_a_rule_that_knows_the_need_is_certified_at_the_need_and_a_fixed_budget_
     table, adequacy = simulated(np.random.default_rng(0), 2000, [1, 8])
     knows = outcome(table, places_of(adequacy, np.array([0.5])))
     fixed = outcome(table, np.tile([3, 2, 1, 0], (2000, 1)))
-    knowing, stubborn = (trials(rule, [(0.02, 0.95)], 5)[0.02, 0.95] for rule in (knows, fixed))
+    knowing, stubborn = (trials(rule, [GOAL], 5)[GOAL] for rule in (knows, fixed))
     assert [trial.tokens for trial in stubborn] == [8.0] * 5
     assert np.mean([trial.tokens for trial in knowing]) == pytest.approx(
         1 + 7 * (table.scores[:, 0] == 0).mean(), abs=0.2
@@ -63,16 +76,25 @@ def test_a_rule_that_knows_the_need_is_certified_at_the_need_and_a_fixed_budget_
     assert {trial.loss for trial in knowing} == {0.0}
 
 
-def test_both_methods_keep_all_tokens_where_nothing_is_certified():
-    assert certified(np.ones((300, 3)), 0.02, 0.95) == 0
-    assert certified(np.ones((300, 3)), 0.02, None) == 0
+def test_all_methods_keep_all_tokens_where_nothing_is_certified():
+    lost = Outcome(np.ones((300, 3)), np.ones((300, 3)), np.ones((300, 3)))
+    for goal in (GOAL, Goal(0.02), Goal(0.02, 0.95, signed=True)):
+        assert certified(lost, goal) == 0
+
+
+def test_a_signed_goal_is_certified_by_the_drop_and_another_by_the_loss():
+    drops = np.zeros((2000, 2))
+    drops[:60, 1], drops[60:120, 1] = 1, -1
+    changed = Outcome(drops.clip(min=0), drops, np.tile([8, 1], (2000, 1)))
+    assert certified(changed, GOAL) == 0
+    assert certified(changed, Goal(0.02, 0.95, signed=True)) == 1
 
 
 def test_a_trial_is_calibrated_on_one_half_and_measured_on_the_other():
     """The cheaper threshold passes where calibration has none of the four lost questions, so the test half has all."""
     losses = np.zeros((400, 2))
     losses[:4, 1] = 1
-    made = trials(Outcome(losses, losses, np.tile([8, 1], (400, 1))), [(0.015, 0.95)], 400)[0.015, 0.95]
+    made = trials(Outcome(losses, losses, np.tile([8, 1], (400, 1))), [Goal(0.015, 0.95)], 400)[Goal(0.015, 0.95)]
     assert {(trial.tokens, trial.loss) for trial in made} == {(8.0, 0.0), (1.0, 4 / 200)}
 
 
@@ -102,8 +124,8 @@ def test_tables_say_what_was_simulated():
         "fixed k": outcome(table, np.tile([3, 2, 1, 0], (1000, 1))),
         "knows": outcome(table, places_of(adequacy, np.array([0.5]))),
     }
-    results = {rule: trials(of_rule, [(0.02, 0.95)], 20) for rule, of_rule in by_rule.items()}
-    first, second = guarantee_table(results, (0.02, 0.95))[-2:]
+    results = {rule: trials(of_rule, [GOAL], 20) for rule, of_rule in by_rule.items()}
+    first, second = guarantee_table(results, GOAL)[-2:]
     assert first.startswith("| knows | 4.4 | -45% | 0.00 | 0.0% [0.0%, ")
     assert second.startswith("| fixed k | 8.0 | +0% | 0.00 |")
     assert measured(by_rule["knows"], 1).drop == 0
@@ -115,6 +137,6 @@ def test_a_broken_promise_is_told():
     easy, hard = sweep(np.ones((500, 4))), sweep(np.tile([0, 0, 0, 1], (500, 1)))
     curves = {"nats": np.zeros(500)}
     gathered = {"reading": (easy, curves), "choice": (easy, curves), "reading:crowded": (hard, curves)}
-    lines = shift_table(gathered, "fixed k", (0.0, 1.0), (0.02, 0.95))
+    lines = shift_table(gathered, "fixed k", (0.0, 1.0), GOAL)
     assert lines[2] == "| the six tasks | crowded scenes of all six | 1.0 | 100.00 | [100.00, 100.00] | no |"
     assert lines[3] == "| the other five tasks | reading | 1.0 | 0.00 | [0.00, 0.00] | yes |"
