@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from safetensors.torch import load_file
 
 from auto_budget_curves import Curves, curves
 from auto_budget_report import write
@@ -26,6 +27,7 @@ from grip_vlm.benchmarks.items import open_items
 from grip_vlm.budget import Budget
 from grip_vlm.evaluation.evaluate import evaluate
 from grip_vlm.evaluation.rows import Row, write_packed
+from grip_vlm.sufficiency import Head
 from grip_vlm.vlms import FrozenVLM
 
 GRID = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128)  # and all tokens, the pruner `full`
@@ -36,7 +38,9 @@ class AutoBudget:
     vlm: str = "tiny-llava"
     """A shipped VLM or a checkpoint folder."""
     scorer: str = "tiny-llava"
-    """A shipped scorer or the folder of one, with the head that predicts how much is enough."""
+    """A shipped scorer or the folder of one, calibrated, so that a head is beside it."""
+    head: Path | None = None
+    """A head that is not in the scorer's folder: its weights (`sufficiency.Head`) as safetensors."""
     runs: Path = Path("runs/auto-budget")
     """Folder for the rows and the encoded questions, from which a stopped run resumes."""
     out: Path = Path("results")
@@ -44,7 +48,7 @@ class AutoBudget:
     limit: int = 600
     """Test items per benchmark."""
     crowded: int = 300
-    """Items per crowded benchmark."""
+    """Items per crowded benchmark; 0 leaves them out."""
     splits: int = 500
     """Random splits into calibration and test."""
 
@@ -52,7 +56,8 @@ class AutoBudget:
 def parts(told: AutoBudget) -> list[tuple[str, int]]:
     """(benchmark, items) of the test split and of crowded scenes."""
     names = benchmarks.composed()
-    return [(name, told.limit) for name in names] + [(f"{name}:{benchmarks.CROWDED}", told.crowded) for name in names]
+    crowded = [(f"{name}:{benchmarks.CROWDED}", told.crowded) for name in names] if told.crowded else []
+    return [(name, told.limit) for name in names] + crowded
 
 
 def answered(vlm: FrozenVLM, told: AutoBudget) -> list[Row]:
@@ -83,10 +88,21 @@ def swept(rows: list[Row], name: str) -> Sweep:
     return Sweep(np.array(items), np.array([name] * len(items)), ks, scores)
 
 
+def read_head(path: Path | None) -> Head | None:
+    """The head in a file, None without one."""
+    if path is None:
+        return None
+    weights = load_file(path)
+    hidden, twice_width = weights["inner.weight"].shape
+    head = Head(twice_width // 2, hidden)
+    head.load_state_dict(weights)
+    return head.eval()
+
+
 def main(told: AutoBudget) -> None:
     vlm = vlms.load(told.vlm)
     folder = checkpoint.locate(told.scorer)
-    scorer, head = checkpoint.load(folder, vlm), calibration.load(folder, vlm).head
+    scorer, head = checkpoint.load(folder, vlm), read_head(told.head) or calibration.load(folder, vlm).head
     rows = answered(vlm, told)
     gathered: dict[str, tuple[Sweep, Curves]] = {}
     for name, limit in parts(told):

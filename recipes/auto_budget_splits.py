@@ -53,15 +53,12 @@ class Trial:
     """accuracy of the full model minus that of the pruned one"""
     loss: float
     """mean of max(0, full - pruned)"""
+    bounded: float
+    """mean over all questions, both halves, of what was tested: the truth that the certificate is about"""
 
 
 def outcome(sweep: Sweep, places: Array) -> Outcome:
-    """Places (Q, T) in `sweep.ks` of the budgets at T thresholds -> losses, drops and tokens.
-
-    Thresholds that give all questions the budgets of the one before are left out.
-    """
-    changed = np.concatenate([[True], (np.diff(places, axis=1) != 0).any(0)])
-    places = places[:, changed]
+    """Places (Q, T) in `sweep.ks` of the budgets at T thresholds -> losses, drops and tokens."""
     full = sweep.scores[:, -1]
     pruned = np.take_along_axis(sweep.scores, places, axis=1)  # (Q, T)
     return Outcome(paired_losses(full, pruned), full[:, None] - pruned, sweep.ks[places])
@@ -99,13 +96,15 @@ def trials(outcome: Outcome, goals: Sequence[Goal], splits: int, seed: int = 0) 
         order = rng.permutation(count)
         calibration, test = order[: count // 2], order[count // 2 :]
         for goal in goals:
-            results[goal].append(measured(outcome, certified(outcome, goal, calibration), test))
+            index = certified(outcome, goal, calibration)
+            results[goal].append(measured(outcome, index, goal, test))
     return results
 
 
-def measured(outcome: Outcome, index: int, rows: Array | slice = slice(None)) -> Trial:
-    """The means at one threshold, of some of the questions."""
-    columns = (outcome.kept[rows, index], outcome.drops[rows, index], outcome.losses[rows, index])
+def measured(outcome: Outcome, index: int, goal: Goal, rows: Array | slice = slice(None)) -> Trial:
+    """The means at one threshold over some of the questions."""
+    tested = outcome.drops if goal.signed else outcome.losses
+    columns = outcome.kept[rows, index], outcome.drops[rows, index], outcome.losses[rows, index], tested[:, index]
     return Trial(*(float(column.mean()) for column in columns))
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from grip_vlm.sufficiency import Curve, least
 
 from auto_budget_curves import head_adequacy
 from auto_budget_report import best, guarantee_table, mean_table, shift_table
@@ -20,6 +19,7 @@ from auto_budget_splits import (
     share,
     trials,
 )
+from grip_vlm.sufficiency import Curve, least
 
 GOAL = Goal(0.02, 0.95)
 KS = np.array([1, 2, 4, 8])
@@ -59,11 +59,6 @@ def test_outcomes_are_read_from_the_scores_at_each_budget():
     assert result.kept.tolist() == [[8, 4], [8, 1]]
 
 
-def test_thresholds_with_the_same_budgets_count_once():
-    result = outcome(sweep([[0, 1, 0, 1]]), np.array([[3, 3, 2, 2, 0]]))
-    assert result.kept.tolist() == [[8, 4, 1]]
-
-
 def test_a_rule_that_knows_the_need_is_certified_at_the_need_and_a_fixed_budget_is_not():
     table, adequacy = simulated(np.random.default_rng(0), 2000, [1, 8])
     knows = outcome(table, places_of(adequacy, np.array([0.5])))
@@ -95,7 +90,7 @@ def test_a_trial_is_calibrated_on_one_half_and_measured_on_the_other():
     losses = np.zeros((400, 2))
     losses[:4, 1] = 1
     made = trials(Outcome(losses, losses, np.tile([8, 1], (400, 1))), [Goal(0.015, 0.95)], 400)[Goal(0.015, 0.95)]
-    assert {(trial.tokens, trial.loss) for trial in made} == {(8.0, 0.0), (1.0, 4 / 200)}
+    assert {(trial.tokens, trial.loss, trial.bounded) for trial in made} == {(8.0, 0.0, 0.0), (1.0, 4 / 200, 4 / 400)}
 
 
 def test_the_share_of_splits_has_the_exact_interval():
@@ -111,7 +106,7 @@ def test_the_threshold_of_a_mean_is_the_largest_within_it():
 
 
 def test_the_setting_of_a_rival_is_the_one_with_the_fewest_tokens():
-    few, many = [Trial(3, 0, 0)], [Trial(5, 0, 0)]
+    few, many = [Trial(3, 0, 0, 0)], [Trial(5, 0, 0, 0)]
     assert best({"top-p, 2%": many, "top-p, 10%": few, "fixed k": many}) == {
         "top-p": "top-p, 10%",
         "fixed k": "fixed k",
@@ -128,7 +123,7 @@ def test_tables_say_what_was_simulated():
     first, second = guarantee_table(results, GOAL)[-2:]
     assert first.startswith("| knows | 4.4 | -45% | 0.00 | 0.0% [0.0%, ")
     assert second.startswith("| fixed k | 8.0 | +0% | 0.00 |")
-    assert measured(by_rule["knows"], 1).drop == 0
+    assert measured(by_rule["knows"], 1, GOAL).drop == 0
     assert not any("knows" in line for line in mean_table(table, by_rule))  # it has no threshold with one token
 
 
@@ -139,4 +134,5 @@ def test_a_broken_promise_is_told():
     gathered = {"reading": (easy, curves), "choice": (easy, curves), "reading:crowded": (hard, curves)}
     lines = shift_table(gathered, "fixed k", (0.0, 1.0), GOAL)
     assert lines[2] == "| the six tasks | crowded scenes of all six | 1.0 | 100.00 | [100.00, 100.00] | no |"
+    assert [line.split("|")[3].strip() for line in lines[3:5]] == ["1.0", "1.0"]
     assert lines[3] == "| the other five tasks | reading | 1.0 | 0.00 | [0.00, 0.00] | yes |"
