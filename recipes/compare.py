@@ -85,7 +85,7 @@ VARIANTS = {
 UNTRAINED = (
     *("full", "blind", "random", "uniform", "downsample", "cls_attention", "fopru_rank", "fopru_row", "visionzip"),
     *("vispruner", "holov", "scope", "prumerge", "prumerge_plus", "ptp", "divprune", "cdpruner", "dart", "tome"),
-    *("pumer", "svd_prune", "vscan"),
+    *("pumer", "svd_prune", "vscan", "idpruner", "id_selection", "otprune"),
 )
 # In a model of four layers, these methods let every token pass the first layer. Of BUDGETS, they can only meet half.
 INSIDE = ("fastv", "pyramiddrop", "sparsevlm")

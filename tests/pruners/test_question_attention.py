@@ -1,5 +1,7 @@
 """Methods that begin with the attention of the question: their formulas by hand, and what they read."""
 
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -72,3 +74,12 @@ def test_a_language_model_that_cannot_be_read_is_refused(name):
     vlm = vlms.wrap(family.model)
     with pytest.raises(ValueError, match=rf"{name} reads full attention of llama"):
         pruners.load(name).select(vlm, vlm.encode(batch_of(family)[0]), torch.tensor([3, 3]))
+
+
+@pytest.mark.parametrize("name", ["idpruner", "id_selection"])
+@torch.no_grad()
+def test_a_prompt_that_ends_in_its_image_is_refused(name):
+    vlm, encoded = seen()
+    silent = replace(encoded, readers=torch.zeros_like(encoded.readers))
+    with pytest.raises(ValueError, match=f"^{name} ranks by the attention of text after the last image"):
+        pruners.load(name).select(vlm, silent, torch.tensor([3, 3]))

@@ -105,6 +105,18 @@ def question_attentions(vlm: FrozenVLM, encoded: Encoded, method: str) -> list[T
     return attentions
 
 
+def required_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
+    """As `question_attention`, for methods that are nothing without it.
+
+    Raises:
+        ValueError: see `read_early_layers`; or a prompt has no text after its last image.
+    """
+    attention = question_attention(vlm, encoded, method)
+    if not attention.any(1).all():
+        raise ValueError(f"{method} ranks by the attention of text after the last image, and a prompt has none")
+    return attention
+
+
 def _layer_inputs(
     language: Any, x: Tensor, attention_mask: Tensor, positions: Tensor, rotation: tuple[Tensor, Tensor]
 ) -> Iterator[Tensor]:
