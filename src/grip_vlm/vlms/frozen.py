@@ -1,6 +1,5 @@
 """A VLM with its processor: prompts from images and questions, and answers from the tokens that are kept."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +17,12 @@ from grip_vlm.allot import allot
 from grip_vlm.budget import Budget
 from grip_vlm.images import as_rgb
 from grip_vlm.mdp import Action
+from grip_vlm.vlms import fingerprint
 from grip_vlm.vlms.encode import Encoded, Encoder
 from grip_vlm.vlms.inside import leaving
 from grip_vlm.vlms.loading import first, load_model
 from grip_vlm.vlms.places import grid_of
-from grip_vlm.vlms.prompts import chat_message, check_length, check_texts, count_new_tokens
+from grip_vlm.vlms.prompts import chat_message, check_length, check_texts, count_new_tokens, two_prompts
 from grip_vlm.vlms.question import Template
 
 
@@ -80,25 +80,15 @@ class FrozenVLM(Encoder):
         """What is known of the words around the user's, from the config and the processor."""
         known = super().template
         tokenizer = getattr(self.processor, "tokenizer", None)
-        if tokenizer is None:
-            return known
-        try:
-            texts = [self.render([chat_message("user", word)], add_generation_prompt=True) for word in ("yes", "no")]
-        except ValueError:  # PaliGemma has no template
-            texts = []
-        return known.with_processor(tokenizer, texts)
+        return known if tokenizer is None else known.with_processor(tokenizer, two_prompts(self.render))
 
     def fingerprint(self) -> str:
-        """Identifies the checkpoint cheaply, by type, width, image token and a hash of some token embeddings' signs.
+        """See `vlms/fingerprint.py`."""
+        return fingerprint.of(self.model.config, self.dim, self._embeddings(fingerprint.ROWS))
 
-        Signs are the same in every precision.
-        """
-        return self._identity(self._embeddings(64).signbit())
-
-    def fits(self, fingerprint: str) -> bool:
-        """Whether a fingerprint is this checkpoint's. Scorers of older versions carry a hash of values in bfloat16."""
-        older = self._embeddings(8).to(torch.bfloat16).float()
-        return fingerprint in (self.fingerprint(), self._identity(older))
+    def fits(self, other: str) -> bool:
+        """Whether a fingerprint is this checkpoint's."""
+        return fingerprint.fits(other, self.model.config, self.dim, self._embeddings(fingerprint.ROWS))
 
     def _embeddings(self, count: int) -> Tensor:
         """The first rows of the token embeddings, on the CPU."""
@@ -106,10 +96,6 @@ class FrozenVLM(Encoder):
         with align_module_device(embedding):  # brings offloaded weights back for a moment
             rows: Tensor = embedding.weight[:count].detach().cpu()
         return rows
-
-    def _identity(self, rows: Tensor) -> str:
-        config, digest = self.model.config, hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
-        return f"{config.model_type}-{self.dim}-{config.image_token_id}-{digest}"
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
 

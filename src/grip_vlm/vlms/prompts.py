@@ -1,12 +1,24 @@
 """Parts of prompts: messages, what a text must be before a processor reads it, and what the processor does to it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
 def chat_message(role: str, text: str, image: bool = False) -> dict[str, Any]:
     """One message in the form that chat templates read."""
     return {"role": role, "content": [*([{"type": "image"}] if image else []), {"type": "text", "text": text}]}
+
+
+def two_prompts(render: Callable[..., str]) -> list[str]:
+    """Prompts of a chat template whose user says "yes" and "no", for `Template.with_processor`; none if it has no such.
+
+    Args:
+        render: messages and options of a chat template -> text, with a ValueError where there is none.
+    """
+    try:
+        return [render([chat_message("user", word)], add_generation_prompt=True) for word in ("yes", "no")]
+    except ValueError:  # PaliGemma has no template
+        return []
 
 
 def count_new_tokens(before: Sequence[int], after: Sequence[int]) -> int:

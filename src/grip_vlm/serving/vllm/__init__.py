@@ -1,0 +1,27 @@
+"""A plug-in for vLLM: each request has a budget of visual tokens, and the scorer reads its question.
+
+vLLM finds `register` by the entry point `vllm.general_plugins`. docs/serving.md shows how a server is started.
+`front.py` decides in the front end how many tokens each image keeps. `back.py` decides in the model which ones, and gives
+them their places in the full prompt. A file per family joins both with vLLM's own classes.
+"""
+
+FAMILIES = {
+    "LlavaForConditionalGeneration": "llava:GripLlava",
+    "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl:GripQwen2_5VL",
+    "Qwen3VLForConditionalGeneration": "qwen3_vl:GripQwen3VL",
+}
+"""vLLM's architecture -> the class that serves it with pruning, under the same name with `Grip` in front"""
+
+
+def register() -> None:
+    """Called by vLLM in each of its processes, perhaps more than once. The classes are imported when they are needed."""
+    from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    from grip_vlm.serving.vllm.config import Pruned, Unpruned
+
+    for architecture, place in FAMILIES.items():
+        ModelRegistry.register_model(f"Grip{architecture}", f"{__name__}.{place}")
+        MODELS_CONFIG_MAP[f"Grip{architecture}"] = Pruned
+    for architecture in ModelRegistry.get_supported_archs():
+        MODELS_CONFIG_MAP.setdefault(architecture, Unpruned)
