@@ -25,7 +25,8 @@ ARCHITECTURES = {
 class Result:
     """What came of one request."""
 
-    kept: list[list[int]]
+    offsets: list[list[list[int]]]
+    """(time, row, column) of each kept token of each image, from the place of the image's first token"""
     ids: list[int]
     text: str
     prompt: list[int]
@@ -54,13 +55,21 @@ def prompt_of(case: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": case["prompt"], "multi_modal_data": {"image": images}, "mm_processor_kwargs": keywords}
 
 
+def offsets_of(case: dict[str, Any], family: str) -> list[list[list[int]]]:
+    """Where the tokens that transformers keeps stand in their image."""
+    if family == "llava":
+        return [[[i, i, i] for i in kept] for kept in case["kept"]]
+    pairs = zip(case["kept"], case["columns"], strict=True)
+    return [[[0, i // columns, i % columns] for i in kept] for kept, columns in pairs]
+
+
 class Engine:
     """An engine whose encoder cache is read after every step."""
 
     def __init__(self, family: str, **options: Any) -> None:
         from vllm import LLM
 
-        self.family, self.seen, self.count = family, dict[str, list[int]](), 0
+        self.family, self.seen, self.count = family, dict[str, list[list[int]]](), 0
         self.llm = LLM(checkpoint(family), hf_overrides=overrides(family), **{**ENGINE, **options})
         self.core = self.llm.llm_engine.engine_core.engine_core
         self.runner = self.core.model_executor.driver_worker.worker.model_runner
@@ -75,7 +84,7 @@ class Engine:
         hashes, outputs = {}, {}
         for case in some:
             self.count += 1
-            name = str(self.count)
+            name = f"{self.count:06}"
             name = self.llm.llm_engine.add_request(name, prompt_of(case), params) or name
             features = self.core.scheduler.requests[name].mm_features
             hashes[name] = [feature.identifier for feature in sorted(features, key=lambda f: f.mm_position.offset)]

@@ -38,13 +38,15 @@ class Case:
     """more of `mm_processor_kwargs`"""
     kept: list[list[int]]
     """of each image"""
+    columns: list[int]
+    """of the grid of each image"""
     ids: list[int]
     """of the answer"""
     text: str
 
 
-def ask(vlm, grip, images, prompt, budget, **generation) -> tuple[list[list[int]], list[int]]:
-    """The tokens kept of each image, which is scored by itself, and the ids of the answer."""
+def ask(vlm, grip, images, prompt, budget, **generation) -> tuple[list[list[int]], list[int], list[int]]:
+    """The tokens kept of each image, which is scored by itself, the columns of its grid, and the ids of the answer."""
     inputs = dict(vlm.processor(images=[images], text=[prompt], return_tensors="pt", add_special_tokens=False))
     encoded = vlm.encode({name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)})
     units = units_of(encoded.state, per_image=True)
@@ -52,13 +54,14 @@ def ask(vlm, grip, images, prompt, budget, **generation) -> tuple[list[list[int]
     part = replace(part, state=replace(part.state, image=torch.zeros_like(part.state.image)))
     k = torch.tensor([Budget.parse(budget).k(len(tokens)) for _, tokens in units])
     chosen = grip.select(vlm, part, k).mask
-    mask, kept = torch.zeros_like(encoded.state.visual_mask), []
+    mask, kept, columns = torch.zeros_like(encoded.state.visual_mask), [], []
     for row, (_, tokens) in enumerate(units):
         mask[0, tokens] = chosen[row, : len(tokens)]
         kept.append(chosen[row].nonzero()[:, 0].tolist())
+        columns.append(len(part.state.places[row, : len(tokens), 1].unique()))
     pruned = vlm.pruned(encoded.prompt, Action(mask), forward=False)
     out = vlm.model.generate(**pruned, max_new_tokens=NEW, do_sample=False, **generation)
-    return kept, out[0, pruned["input_ids"].shape[1] :].tolist()
+    return kept, columns, out[0, pruned["input_ids"].shape[1] :].tolist()
 
 
 def llava(out: Path) -> dict[str, list[Case]]:
@@ -71,9 +74,9 @@ def llava(out: Path) -> dict[str, list[Case]]:
     def case(images, content, budget, **keywords) -> Case:
         opened = [Image.open(out / f"{i}.png").convert("RGB") for i in images]
         prompt = vlm.render([{"role": "user", "content": content}], add_generation_prompt=True)
-        kept, ids = ask(vlm, grip, opened, prompt, budget)
+        kept, columns, ids = ask(vlm, grip, opened, prompt, budget)
         text = vlm.processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return Case([f"{i}.png" for i in images], prompt, budget, keywords, kept, ids, text)
+        return Case([f"{i}.png" for i in images], prompt, budget, keywords, kept, columns, ids, text)
 
     image = {"type": "image"}
     text = [{"type": "text", "text": example.question} for example in examples]
@@ -112,8 +115,8 @@ def grids(name: str, out: Path) -> dict[str, list[Case]]:
     def case(images, question, budget) -> Case:
         opened = [Image.open(out / f"{name}-{i}.png") for i in images]
         prompt = family.prompt(opened, question)
-        kept, ids = ask(vlm, grip, opened, prompt, budget, **generation)
-        return Case([f"{name}-{i}.png" for i in images], prompt, budget, {}, kept, ids, "")
+        kept, columns, ids = ask(vlm, grip, opened, prompt, budget, **generation)
+        return Case([f"{name}-{i}.png" for i in images], prompt, budget, {}, kept, columns, ids, "")
 
     budgets = ("100%", "50%", "10%", 1)
     mixed = [case([i], q, budget) for i in range(8) for q in (QUESTION, LONG) for budget in budgets]
