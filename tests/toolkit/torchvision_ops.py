@@ -1,6 +1,6 @@
 """Lets the registry's torchvision be imported beside a CPU build of torch, where its compiled operators do not load.
 
-Copied into the site-packages of `.vllm` by `make test-vllm`, with a `.pth` file that imports it at every start of Python:
+Copied into the site-packages of `.vllm` by `make test-vllm`, with a `.pth` file that imports it when Python starts:
 vLLM starts processes of its own. Nothing is imported before somebody imports torchvision.
 """
 
@@ -12,16 +12,15 @@ class Declare:
 
     def find_spec(self, name, path=None, target=None):
         if name != "torchvision":
-            return None
+            return
         sys.meta_path.remove(self)
         import torch
 
         if torch.version.cuda is None:
-            self.library = torch.library.Library("torchvision", "DEF")  # they are gone when it is
+            self.library = torch.library.Library("torchvision", "DEF")  # they live as long as it
             for operator in ("nms", "qnms"):
                 self.library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            sys.modules["torchvision_ops"].declared = self
-        return None
 
 
-sys.meta_path.insert(0, Declare())
+finder = Declare()
+sys.meta_path.insert(0, finder)

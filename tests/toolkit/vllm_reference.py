@@ -1,7 +1,7 @@
 """What transformers keeps and answers, for the tests of the vLLM plug-in: `python tests/toolkit/vllm_reference.py OUT`.
 
-`make test-vllm` runs it in the project's own environment, because vLLM wants an older transformers than pruning does. OUT
-gets `cases.json`, the images, and a tiny checkpoint with a random scorer for each family with M-RoPE.
+`make test-vllm` runs it in the project's own environment, because vLLM wants an older transformers than pruning does.
+OUT gets `cases.json`, the images, and a tiny checkpoint with a random scorer for each family with M-RoPE.
 """
 
 import json
@@ -143,7 +143,9 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     cases = {"llava": llava(out), **{name: grids(name, out) for name in FAMILIES}}
-    plain = {name: {kind: [asdict(case) for case in some] for kind, some in kinds.items()} for name, kinds in cases.items()}
+    plain = {
+        name: {kind: [asdict(case) for case in some] for kind, some in kinds.items()} for name, kinds in cases.items()
+    }
     (out / "cases.json").write_text(json.dumps(plain))
 
 

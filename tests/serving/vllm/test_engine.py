@@ -1,4 +1,4 @@
-"""The plug-in in vLLM's real engine on the CPU: the tokens and the answers of transformers. `make test-vllm` runs these.
+"""The plug-in in vLLM's engine on the CPU keeps transformers' tokens and gives its answers: `make test-vllm`.
 
 Every request is compared with its own tokens, read from the engine's encoder cache.
 """

@@ -1,8 +1,8 @@
 """A plug-in for vLLM: each request has a budget of visual tokens, and the scorer reads its question.
 
 vLLM finds `register` by the entry point `vllm.general_plugins`. docs/serving.md shows how a server is started.
-`front.py` decides in the front end how many tokens each image keeps. `back.py` decides in the model which ones, and gives
-them their places in the full prompt. A file per family joins both with vLLM's own classes.
+`front.py` decides in the front end how many tokens each image keeps. `back.py` decides in the model which ones, and
+gives them their places in the full prompt. A file per family joins both with vLLM's own classes.
 """
 
 FAMILIES = {
@@ -14,7 +14,7 @@ FAMILIES = {
 
 
 def register() -> None:
-    """Called by vLLM in each of its processes, perhaps more than once. The classes are imported when they are needed."""
+    """Called by vLLM in each of its processes, perhaps more than once. Classes are imported when they are needed."""
     from vllm import ModelRegistry
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 

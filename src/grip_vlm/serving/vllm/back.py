@@ -145,7 +145,7 @@ class GripModel:
     def embed_input_ids(
         self, input_ids: Tensor, multimodal_embeddings: Any = None, *, is_multimodal: Tensor | None = None
     ) -> Tensor:
-        """vLLM calls it before `forward` in each step, with the visual tokens of the step and where they stand in it."""
+        """vLLM calls it before `forward` in each step, with the step's visual tokens and where they stand in it."""
         self.moves = None
         if multimodal_embeddings is not None and len(multimodal_embeddings) and is_multimodal is not None:
             features, offsets = zip(*(detach(part) for part in multimodal_embeddings), strict=True)

@@ -24,7 +24,11 @@ class Pruned(VerifyAndUpdateConfig):  # type: ignore[misc]
         Raises:
             ValueError: the checkpoint is of another family, or the settings are impossible.
         """
-        settings, config, text = Settings.of(model_config.hf_config), model_config.hf_config, model_config.hf_text_config
+        settings, config, text = (
+            Settings.of(model_config.hf_config),
+            model_config.hf_config,
+            model_config.hf_text_config,
+        )
         if settings.scorer is not None:
             checkpoint.read_notes(checkpoint.locate(settings.scorer))
         wanted = {"llava": "llava", "qwen2_5_vl": "qwen2_5vl", "qwen3_vl": "qwen3vl"}.get(config.model_type)
@@ -34,7 +38,9 @@ class Pruned(VerifyAndUpdateConfig):  # type: ignore[misc]
                 f"pruning: {SERVED}"
             )
         if type(config.vision_config).__name__ == "PixtralVisionConfig":
-            raise ValueError("grip: LLaVA with a Pixtral tower has break tokens between its rows; it is not served here")
+            raise ValueError(
+                "grip: LLaVA with a Pixtral tower has break tokens between its rows; it is not served here"
+            )
         rope = getattr(text, "rope_parameters", None)
         if not rope:
             raise ValueError("grip: the language model has no rotary positions, so pruned prompts cannot keep theirs")

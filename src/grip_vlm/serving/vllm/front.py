@@ -1,10 +1,11 @@
 """The front end: a request's budget and question become the number of placeholders in its prompt.
 
-A count is a function of the image's size and the budget alone, so vLLM can plan before the vision tower runs. Errors are
-raised here, where each is the answer to one request; in the model they would end the engine for everybody.
+A count is a function of the image's size and the budget alone, so vLLM can plan before the vision tower runs. Errors
+are raised here, where each is the answer to one request; in the model they would end the engine for everybody.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -26,8 +27,24 @@ class GripInfo:
     """Before vLLM's `ProcessingInfo` of a family."""
 
     def get_hf_processor(self, **kwargs: object) -> Any:
-        """The processor that the package itself uses: torchvision resizes a little differently than Pillow."""
-        return super().get_hf_processor(**{"backend": "pil", **without_ours(kwargs)})  # type: ignore[misc]
+        """The checkpoint's processor, with the image processor that the package itself uses.
+
+        That one is Pillow's: torchvision resizes a little differently. Processors of videos have no such choice.
+        """
+        processor = copy(super().get_hf_processor(**without_ours(kwargs)))  # type: ignore[misc]
+        processor.image_processor = self.image_processor
+        return processor
+
+    @cached_property
+    def image_processor(self) -> Any:
+        """Pillow's."""
+        from transformers import AutoImageProcessor
+
+        model: Any = self.ctx.model_config  # type: ignore[attr-defined]
+        trust = model.trust_remote_code
+        return AutoImageProcessor.from_pretrained(
+            model.model, revision=model.revision, trust_remote_code=trust, backend="pil"
+        )
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
         """Any number of images. Videos are refused: their tokens are not pruned by scorers of images."""

@@ -1,9 +1,9 @@
 """Where the tokens of a pruned prompt stand in the full one.
 
 The places of text are known when a request arrives, because they depend on how many tokens each image has in the full
-prompt, not on which are kept. Those of kept tokens are known only after the scorer has run. So each first gets the place
-of its image's first token, and the rest travels with its embedding in six more columns: time, row and column, as two
-digits of base 256 each, which every precision of a model holds exactly. No state of a request is needed for it.
+prompt, not on which are kept. Those of kept tokens are known only after the scorer has run. So each first gets the
+place of its image's first token, and the rest travels with its embedding in six more columns: time, row and column, as
+two digits of base 256 each, which every precision of a model holds exactly. No state of a request is needed for it.
 """
 
 from collections.abc import Sequence
@@ -50,5 +50,5 @@ def attach(features: Tensor, offsets: Tensor) -> Tensor:
 
 def detach(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     """What `attach` made, apart again: (k, D) and (k, 3)."""
-    features, high, low = embeddings.split([embeddings.shape[1] - COLUMNS, 3, 3], dim=1)
+    features, high, low = torch.split(embeddings, [embeddings.shape[1] - COLUMNS, 3, 3], dim=1)
     return features, high.long() * BASE + low.long()

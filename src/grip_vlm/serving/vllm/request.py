@@ -47,8 +47,8 @@ def exact_budget(value: object) -> Budget | None:
     """The budget that a value means, None if it keeps all tokens.
 
     Raises:
-        ValueError: it is not one, or it is a goal. A goal's count depends on scores of the image, which exist only in the
-            model, but vLLM fixes each prompt's length before it, where only the question is known.
+        ValueError: it is not one, or it is a goal. A goal's count depends on scores of the image, which exist only in
+            the model, but vLLM fixes each prompt's length before it, where only the question is known.
     """
     budget = Budget.parse(value)  # type: ignore[arg-type]
     if budget.goal is not None:
