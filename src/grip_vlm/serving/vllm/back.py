@@ -79,7 +79,7 @@ class GripModel:
     def _embeddings(self) -> Tensor:
         """The first token embeddings on the CPU. Each rank of a tensor-parallel model has a part of them."""
         device = next(self.parameters()).device  # type: ignore[attr-defined]
-        ids = torch.arange(fingerprint.ROWS, device=device)
+        ids = torch.arange(min(fingerprint.ROWS, self.config.get_text_config().vocab_size), device=device)
         rows: Tensor = self.language_model.embed_input_ids(ids)
         return rows.cpu()
 

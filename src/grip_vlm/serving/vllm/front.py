@@ -46,10 +46,6 @@ class GripInfo:
             model.model, revision=model.revision, trust_remote_code=trust, backend="pil"
         )
 
-    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        """Any number of images. Videos are refused: their tokens are not pruned by scorers of images."""
-        return {"image": None}
-
     @cached_property
     def settings(self) -> Settings:
         """Of the server."""

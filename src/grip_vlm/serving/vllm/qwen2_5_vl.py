@@ -1,5 +1,6 @@
 """Qwen2.5-VL: a grid of visual tokens that follows the image's size, positions with time, row and column."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,13 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from grip_vlm.serving.vllm.back import GripModel
 from grip_vlm.serving.vllm.front import GripInfo, GripProcessor
+
+
+class GridInfo(GripInfo):
+    """Families that know videos, which are refused: scorers are trained on images."""
+
+    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
+        return {"image": None, "video": 0}
 
 
 class GridProcessor(GripProcessor):
@@ -35,7 +43,7 @@ class GridModel(GripModel):
         return torch.stack([torch.zeros_like(indices), indices // columns, indices % columns], dim=1)
 
 
-class Info(GripInfo, Qwen2_5_VLProcessingInfo):  # type: ignore[misc]
+class Info(GridInfo, Qwen2_5_VLProcessingInfo):  # type: ignore[misc]
     """See `front.py`."""
 
 

@@ -8,11 +8,10 @@ from vllm.model_executor.models.qwen3_vl import (
 )
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
-from grip_vlm.serving.vllm.front import GripInfo
-from grip_vlm.serving.vllm.qwen2_5_vl import GridModel, GridProcessor
+from grip_vlm.serving.vllm.qwen2_5_vl import GridInfo, GridModel, GridProcessor
 
 
-class Info(GripInfo, Qwen3VLProcessingInfo):  # type: ignore[misc]
+class Info(GridInfo, Qwen3VLProcessingInfo):  # type: ignore[misc]
     """See `front.py`."""
 
 
