@@ -96,7 +96,7 @@ def grids(name: str, out: Path) -> dict[str, list[Case]]:
     from toolkit.families import LONG, QUESTION, calm
 
     torch.manual_seed(0)
-    family = tiny.load(name)
+    family = wide_heads(tiny.load(name))
     vlm = vlms.wrap(family.model, family.processor, name)
     folder = out / name
     family.model.save_pretrained(folder)
@@ -122,6 +122,19 @@ def grids(name: str, out: Path) -> dict[str, list[Case]]:
     mixed = [case([i], q, budget) for i in range(8) for q in (QUESTION, LONG) for budget in budgets]
     several = [case([i, (i + 1) % 8], LONG, budget) for i in range(8) for budget in ("50%", 2)]
     return {"mixed": mixed, "several": several}
+
+
+def wide_heads(family):
+    """The family with two heads of 32 in place of four of 16, which vLLM's attention on the CPU does not know."""
+    from tiny import settle
+
+    config = family.model.config
+    text = config.get_text_config()
+    text.num_attention_heads, text.num_key_value_heads, text.head_dim = 2, 1, 32
+    text.rope_parameters = {**text.rope_parameters, "mrope_section": [8, 4, 4]}
+    wide = replace(family, model=type(family.model)(config))
+    settle(wide)
+    return wide
 
 
 def save_processor(family, folder: Path) -> None:

@@ -22,6 +22,8 @@ from grip_vlm.vlms.outputs import ListOutput, TensorOutput, check_flash
 from grip_vlm.vlms.places import image_indices, interleave, square_places
 from grip_vlm.vlms.question import Template, question_columns
 
+OLDEST = "5.21"
+"""transformers that takes `mm_encoder_outputs`; `make test-oldest` tests it"""
 PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "labels")
 
 
@@ -73,7 +75,7 @@ class Encoder:
 
             raise ValueError(
                 f"{type(model).__name__} does not take `mm_encoder_outputs` in transformers "
-                f"{transformers.__version__}; grip_vlm needs a model that does, in transformers>=5.21"
+                f"{transformers.__version__}; grip_vlm needs a model that does, in transformers>={OLDEST}"
             )
         self.model = model
 
