@@ -17,7 +17,7 @@ test: .venv/ready
 
 # The contract of the families on the oldest transformers with which plain models are pruned; all else stays as pinned.
 # pyproject.toml allows older ones, so that vLLM can be installed beside the package.
-OLDEST := $(shell sed -n 's/^OLDEST = "\([0-9.]*\)".*/\1/p' src/grip_vlm/vlms/encode.py)
+OLDEST := $(shell sed -n 's/^OLDEST = "\([0-9.]*\)".*/\1/p' src/grip_vlm/vlms/outputs.py)
 
 test-oldest: .oldest/ready
 	PYTHONPATH=$(CURDIR)/.oldest $(BIN)/python -m pytest tests/vlms/test_families.py tests/vlms/test_transformers.py tests/vlms/test_wrapped_models.py

@@ -18,12 +18,10 @@ from torch import Tensor
 from grip_vlm.mdp import Action, State
 from grip_vlm.sequence import Positions, Prompt, Sample, collate, pad_right, prune_sequence
 from grip_vlm.vlms.checks import PIXELS, check_inputs
-from grip_vlm.vlms.outputs import ListOutput, TensorOutput, check_flash
+from grip_vlm.vlms.outputs import OLDEST, ListOutput, TensorOutput, check_flash
 from grip_vlm.vlms.places import image_indices, interleave, square_places
 from grip_vlm.vlms.question import Template, question_columns
 
-OLDEST = "5.21"
-"""transformers that takes `mm_encoder_outputs`; `make test-oldest` tests it"""
 PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "labels")
 
 

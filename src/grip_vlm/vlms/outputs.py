@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+OLDEST = "5.21"
+"""the first transformers that takes `mm_encoder_outputs`; `make test-oldest` tests it"""
+
 
 @dataclass
 class ListOutput(BaseModelOutputWithPooling):  # type: ignore[misc]
