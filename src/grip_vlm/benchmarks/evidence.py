@@ -46,7 +46,6 @@ class Evidence:
 
 def _cell(places: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.intp]:
     """The number of the cell of a (rows, columns) grid that each place (n, 2) is in, (n,), in raster order."""
-    # Places are float32 in a State: a centre on an edge between cells must not depend on rounding.
-    row, column = (np.floor(places[:, axis] * size + 1e-4).clip(0, size - 1) for axis, size in enumerate(shape))
+    row, column = (np.floor(places[:, axis] * size).clip(0, size - 1) for axis, size in enumerate(shape))
     cells: NDArray[np.intp] = (row * shape[1] + column).astype(np.intp)
     return cells
