@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def post(served, body, **options):
-    return httpx.post(f"{served.url}/chat/completions", json=body, timeout=60, **options)
+    return httpx.post(f"{served.url}/chat/completions", json=body, timeout=300, **options)
 
 
 def metric(served, name):
@@ -24,7 +24,8 @@ def metric(served, name):
 
 
 def until(condition):
-    end = time.monotonic() + 30
+    """Wait."""
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -136,6 +137,41 @@ def test_a_client_that_goes_frees_its_place(served, scenes):
     assert post(served, ask(scenes[0].question, scenes[0].image)).status_code == 200
 
 
+@pytest.fixture(scope="module")
+def wordy(vlm_dir):
+    """A server of a VLM with random weights, whose answers go on and on."""
+    with serving("--vlm", str(vlm_dir), "--pruner", "random", "--max-tokens", "400") as server:
+        yield server
+
+
+def test_a_client_that_leaves_a_stream_ends_its_answer(wordy):
+    body = ask("What?", GREY, stream=True)
+    before = time.monotonic()
+    assert post(wordy, ask("What?", GREY)).json()["usage"]["completion_tokens"] == 400
+    whole = time.monotonic() - before
+    with httpx.stream("POST", f"{wordy.url}/chat/completions", json=body, timeout=60) as answer:
+        next(answer.iter_lines())
+    before = time.monotonic()
+    until(lambda: not metric(wordy, "grip_vlm_requests_running"))
+    assert time.monotonic() - before < whole
+    assert metric(wordy, "grip_vlm_completion_tokens_total") == 400
+
+
+def test_a_request_over_which_three_workers_end_is_refused_and_the_others_are_not(wordy):
+    with ThreadPoolExecutor(2) as pool:
+        answer = pool.submit(post, wordy, ask("What?", GREY))
+        for kill in range(3):
+            until(lambda: metric(wordy, "grip_vlm_requests_running"))
+            worker = wordy.worker()
+            worker.kill()
+            until(lambda worker=worker: not worker.is_running())
+            if not kill:
+                other = pool.submit(post, wordy, ask("How many?", GREY, max_tokens=1))
+    assert answer.result().status_code == 503
+    assert answer.result().json()["error"]["message"] == "the worker ended 3 times while it answered this request"
+    assert other.result().status_code == 200
+
+
 def test_requests_beyond_the_queue_are_told_to_come_again(scenes):
     with serving("--batch", "1", "--queue", "2") as server:
         bodies = [ask(scene.question, scene.image, budget=1.0) for scene in scenes] * 2
@@ -162,7 +198,7 @@ def test_requests_beyond_the_queue_are_told_to_come_again(scenes):
 
 def test_what_cannot_be_served_ends_in_one_line(mistake):
     assert "'http://x/' is not a host" in mistake(["serve", "--image-hosts", "http://x/"])
-    assert "drops tokens inside the language model" in mistake(
+    assert "fastv drops tokens inside the language model" in mistake(
         ["serve", "--port", "0", "--pruner", "fastv", "--budget", "0.5"]
     )
     assert "batch must be at least 1" in mistake(["serve", "--batch", "0"])

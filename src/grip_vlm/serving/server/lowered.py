@@ -19,6 +19,10 @@ class Lowered(BasePruner):
         self.checkpoint = inner.checkpoint
         self.asked: list[int] = []
 
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
     def allot(self, vlm: FrozenVLM, encoded: Encoded, budgets: Sequence[Budget], new_tokens: int | None) -> Tensor:
         return self.inner.allot(vlm, encoded, budgets, new_tokens)
 
