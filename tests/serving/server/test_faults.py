@@ -157,21 +157,6 @@ def test_a_client_that_leaves_a_stream_ends_its_answer(wordy):
     assert metric(wordy, "grip_vlm_completion_tokens_total") == 400
 
 
-def test_a_request_over_which_three_workers_end_is_refused_and_the_others_are_not(wordy):
-    with ThreadPoolExecutor(2) as pool:
-        answer = pool.submit(post, wordy, ask("What?", GREY))
-        for kill in range(3):
-            until(lambda: metric(wordy, "grip_vlm_requests_running"))
-            worker = wordy.worker()
-            worker.kill()
-            until(lambda worker=worker: not worker.is_running())
-            if not kill:
-                other = pool.submit(post, wordy, ask("How many?", GREY, max_tokens=1))
-    assert answer.result().status_code == 503
-    assert answer.result().json()["error"]["message"] == "the worker ended 3 times while it answered this request"
-    assert other.result().status_code == 200
-
-
 def test_requests_beyond_the_queue_are_told_to_come_again(scenes):
     with serving("--batch", "1", "--queue", "2") as server:
         bodies = [ask(scene.question, scene.image, budget=1.0) for scene in scenes] * 2
