@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 import traceback
 from collections import Counter
@@ -117,6 +118,13 @@ def _result(found: dict[str, Any]) -> Any:
     raise RuntimeError(f"a worker failed:\n{found['failure']}")
 
 
+def _reach(address: str) -> None:
+    """Raise an OSError at once where nobody listens: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
 @contextmanager
 def connected(workers: int, options: PoolOptions) -> Iterator[Any]:
     """The module `ray`, connected to the cluster, or to processes of its own that end with it."""
@@ -132,10 +140,11 @@ def connected(workers: int, options: PoolOptions) -> Iterator[Any]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         if options.address:
+            _reach(options.address)
             ray.init(address=options.address, **quiet)
         else:
             ray.init(address="local", **local, **quiet)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ConnectionError is an OSError
         where = options.address or "this machine"
         raise ValueError(f"there is no Ray cluster at {where}: {' '.join(str(error).split())[:300]}") from error
     try:
