@@ -43,5 +43,5 @@ def test_the_command_of_the_page_calibrates_a_scorer(monkeypatch, tmp_path, caps
     command = shlex.split(block("bash"), comments=True)[1:]
     cli.main([*command, "--max-drop", "0.6", "--confidence", "0.6", "--train-examples", "6"])
     notes = calibration.read_notes(tmp_path / "runs" / "grip")
-    assert [(p.max_drop, p.method) for p in notes.promised()][0] == (0.6, "learn_then_test")
+    assert next((p.max_drop, p.method) for p in notes.promised()) == (0.6, "learn_then_test")
     assert "auto:0.6:0.6  learn_then_test" in capsys.readouterr().out
