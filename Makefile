@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo quick test test-oldest test-smol test-lmms test-vllm check figures
+.PHONY: demo quick test test-oldest test-smol test-lmms test-vllm test-page check figures
 demo: .venv/ready
 	$(BIN)/python recipes/demo.py --out demo
 
@@ -63,6 +63,18 @@ test-vllm: .vllm/ready .vllm/reference/cases.json
 	.vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	cp tests/toolkit/torchvision_ops.py $$(.vllm/bin/python $(SITE))
 	echo "import torchvision_ops" > $$(.vllm/bin/python $(SITE))/torchvision_ops.pth
+	touch $@
+
+# The page in a real browser: an environment of its own, as for lmms-eval, and Debian's Chromium.
+test-page: .page/ready
+	command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+	.page/bin/python -m pytest tests/serving/page tests/recipes/test_space.py
+
+.page/ready: .venv/ready page-requirements.txt
+	rm -rf .page
+	$(BIN)/python -m venv .page
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.page/bin/python $(SITE))/dev.pth
+	.page/bin/pip install --quiet --disable-pip-version-check --no-deps -r page-requirements.txt
 	touch $@
 
 check: .venv/ready
