@@ -15,7 +15,8 @@ from grip_vlm.memory import is_out_of_memory
 SMALLER = "try a smaller --batch or --micro-batch, --dtype bfloat16, or --max-pixels if the command has it"
 SERVE = dict.fromkeys(("fastapi", "httpx", "prometheus_client", "starlette", "uvicorn"), "serve")
 BATCH = dict.fromkeys(("pyarrow", "ray"), "batch")
-EXTRAS = {"sklearn": "scenes", "matplotlib": "plot", "gradio": "page", **SERVE, **BATCH}  # package -> the extra that brings it
+# package -> the extra that brings it
+EXTRAS = {"sklearn": "scenes", "matplotlib": "plot", "gradio": "page", **SERVE, **BATCH}
 
 
 def overview() -> str:

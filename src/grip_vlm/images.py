@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 RANGES = (1.0, 255.0, 65535.0)  # of values of unknown depth
 
@@ -63,7 +63,9 @@ def open_image(path: str | Path, where: str = "", content: bytes | None = None) 
         with Image.open(path if content is None else BytesIO(content)) as image:
             return as_rgb(image)
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {error}") from error
+        # Pillow's message for this one shows the object that holds the bytes.
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"{prefix}{str(path)!r} is not an image that can be read: {reason}") from error
 
 
 def scaled(image: Image.Image, longer: int) -> Image.Image:

@@ -17,6 +17,7 @@ STYLE = """
 .card .text { font-size: 1.25rem; font-weight: 600; margin: 8px 0 4px; overflow-wrap: anywhere; }
 .card .cost, .card .note, .asked { margin: 0; font-size: .9rem; overflow-wrap: anywhere; }
 .problem { border-left: 4px solid #c2410c; padding: 8px 12px; overflow-wrap: anywhere; }
+#wrong:not(:has([role=alert])) { display: none; }
 footer { display: none !important; }
 """
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from grip_vlm import calibration
 from grip_vlm.budget import Budget
 from grip_vlm.draw import draw_kept
 from grip_vlm.pruners import Pruner
@@ -52,7 +53,7 @@ def show(vlm: FrozenVLM, image: Image.Image, question: str, pruner: Pruner | Non
 def offers_auto(pruner: Pruner) -> bool:
     """Whether a pruner can decide by itself how many tokens a question needs: its scorer was calibrated."""
     folder = getattr(pruner, "folder", None)  # only trained methods have one
-    return folder is not None and (folder / "calibration.json").is_file()
+    return folder is not None and (folder / calibration.NOTES).is_file()
 
 
 def command_line(vlm: str, dtype: str, method: str, image: str, question: str, budget: str) -> str:

@@ -36,13 +36,13 @@ class Page:
         try:
             self.uploads.hold(str(request.session_hash), None if image is None else path_of(image))
             if image is None:
-                return gr.skip(), most, "", "", "", None
+                return gr.skip(), most, "", "", terminal(""), None
             tokens = count_tokens(self.choices[name].vlm, read(image))
         except (ValueError, OSError) as error:
-            return gr.skip(), most, cards.problem(sentence(error)), "", "", None
+            return gr.skip(), most, cards.problem(sentence(error)), "", terminal(""), None
         value = max(1, round(tokens * (before / most if most else SHARE)))
         slider = gr.Slider(maximum=max(tokens, 2), value=min(value, tokens))
-        return slider, tokens, "", "", "", None
+        return slider, tokens, "", "", terminal(""), None
 
     def leave(self, request: gr.Request) -> None:
         """The end of a session: its image goes."""
@@ -76,14 +76,14 @@ class Page:
             asked = (image["path"], question, name)
             picture, budget = read(image), "auto" if auto else str(int(tokens))
             full: Shown = known[1] if known and known[0] == asked else show(choice.vlm, picture, question, None, "1.0")
-            yield "", cards.cards(question, full, None, method), "", (asked, full)
+            yield "", cards.cards(question, full, None, method), terminal(""), (asked, full)
             pruned = show(choice.vlm, picture, question, choice.methods[method], budget)
             line = command_line(name, choice.dtype, method, name_of(image), question, budget)
-            yield "", cards.cards(question, full, pruned, method), line, (asked, full)
+            yield "", cards.cards(question, full, pruned, method), terminal(line), (asked, full)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             if not isinstance(error, (ValueError, OSError)) and not is_out_of_memory(error):
                 raise
-            yield cards.problem(sentence(error)), "", "", None
+            yield cards.problem(sentence(error)), "", terminal(""), None
 
 
 def path_of(image: Mapping[str, Any]) -> Path:
@@ -102,6 +102,11 @@ def name_of(image: Mapping[str, Any]) -> str:
 def read(image: Mapping[str, Any]) -> Image.Image:
     """The image of an upload. Raises ValueError if it is none; the message names the user's file, not the server's."""
     return open_image(name_of(image), content=path_of(image).read_bytes())
+
+
+def terminal(line: str) -> Any:
+    """The command for a terminal; hidden while there is none."""
+    return gr.Code(value=line, visible=bool(line))
 
 
 def sentence(error: BaseException) -> str:
@@ -152,7 +157,7 @@ def build(choices: Mapping[str, Choice], queue: int) -> gr.Blocks:
                 answers = gr.HTML(elem_id="answers", padding=False)
                 command = gr.Code(
                     label="The same in a terminal", language="shell", interactive=False, wrap_lines=True,
-                    show_line_numbers=False, lines=1, elem_id="command",
+                    show_line_numbers=False, lines=1, elem_id="command", visible=False,
                 )  # fmt: skip
         shown = [wrong, answers, command, full]
         looked = {"fn": page.look, "inputs": [image, name, tokens, most], "outputs": [tokens, most, *shown]}

@@ -1,10 +1,26 @@
 """How the page starts and ends."""
 
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 from PIL import Image
 from toolkit.site import needs_gradio, running
 
 from grip_vlm.commands.page import Command
+
+
+@needs_gradio
+@pytest.mark.slow
+def test_the_commands_of_the_documents_start_a_page(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    texts = [(root / name).read_text() for name in ("README.md", "docs/serving.md")]
+    found = [re.findall(r"^grip-vlm (page\b[^#\n]*)", text, re.MULTILINE) for text in texts]
+    assert all(found)
+    for command in {line.strip() for lines in found for line in lines}:
+        with running(tmp_path, ["-m", "grip_vlm.cli", *shlex.split(command)]) as site:
+            assert site.process.poll() is None
 
 
 @needs_gradio
