@@ -140,13 +140,25 @@ def test_another_vlm_offers_the_methods_that_work_with_it(visit, vlm_dir):
     assert [text.split()[-1] for text in texts] == ["random", "fastv"]  # the chosen one has a tick before it
 
 
-def test_auto_is_hidden_where_the_scorer_has_no_calibration(visit, site):
+def test_auto_is_shown_where_the_scorer_has_a_calibration(visit, site):
     from grip_vlm import pruners
     from grip_vlm.serving.comparison import offers_auto
 
     page = visit()
     choose(page, HEART)
     assert page.locator("#auto").is_visible() == offers_auto(pruners.parse("grip", "tiny-llava", 0)[1])
+
+
+def test_auto_decides_the_number_of_tokens_where_the_scorer_is_calibrated(visit):
+    page = visit()
+    choose(page, HEART)
+    page.check("#auto input")
+    page.wait_for_selector("#tokens input[type=range]:disabled")
+    page.click("#ask")
+    page.wait_for_selector("#pruned-card .cost:has-text('of 196')")
+    assert 1 <= int(page.inner_text("#pruned-card .cost").split()[0]) < 196
+    assert "--budget auto" in page.inner_text("#command .cm-content").replace("\n", "")
+    assert page.inner_text("#pruned-card .text") == "B"
 
 
 def test_a_file_that_is_no_image_gives_a_sentence(visit, tmp_path):
