@@ -22,7 +22,7 @@ class Budget:
     """How many of N tokens to keep. Exactly one field is set. `Budget.parse` reads user input.
 
     `tokens` and `fraction` are exact: the count is a function of N. A `goal` depends on the question, on what a stream
-    was given so far, or on the device; `pruners/allot.py` turns it into counts.
+    was given so far, or on the device; `allot.py` turns it into counts.
     """
 
     tokens: int | None = None

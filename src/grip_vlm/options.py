@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,8 +31,11 @@ class PoolOptions:
 
     def check(self, workers: int) -> None:
         """Raises a ValueError if there can be no such pool; 0 workers stand for this process."""
-        if workers < 0 or self.cpus < 1 or self.gpus < 0:
-            raise ValueError("a pool has 0 workers or more, each with 1 core or more and 0 GPUs or more")
+        if workers < 0 or self.cpus < 1 or not 0 <= self.gpus < math.inf:
+            raise ValueError(
+                f"workers (--workers, --ray), cpus and gpus are at least 0, 1 and 0, not {workers}, "
+                f"{self.cpus} and {self.gpus}"
+            )
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"gpus is a whole number or a share of one GPU, not {self.gpus}")
         if self.address.startswith("ray://"):

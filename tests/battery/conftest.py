@@ -65,6 +65,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (40, 30), "red").save("scene.png")
     write(tmp_path / "good.jsonl", rows("grip", {"one": [1.0, 0.0]}) + rows("full", {"one": [1.0, 1.0]}))
+    (tmp_path / "questions.jsonl").write_text('{"image": "scene.png", "question": "What?"}')
     (tmp_path / "file").write_text("words")
     (tmp_path / "folder").mkdir()
     (tmp_path / "foreign").mkdir()

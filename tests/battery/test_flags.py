@@ -13,9 +13,26 @@ from grip_vlm import registry
 
 # The arguments of a command that is refused for its VLM alone.
 NO_VLM = ["--vlm", "no-vlm"]
+FEW = ["--train-examples", "5", "--examples", "5"]
 RUN = ["--out", "run", *NO_VLM, "--data", "reading", "--examples", "2", "--dev-examples", "1"]
 GOOD = {
     "list": [],
+    "batch": ["--data", "questions.jsonl", "--out", "answers", "--pruner", "random", "--workers", "0", *NO_VLM],
+    "bench": ["--out", "times.jsonl", "--pruners", "random", "--data", "reading", *NO_VLM],
+    "calibrate": [
+        "--scorer",
+        "tiny-llava",
+        "--data",
+        "reading",
+        "--max-drop",
+        "0.5",
+        "--rows",
+        "sweep.jsonl",
+        *FEW,
+        *NO_VLM,
+    ],
+    "page": ["--vlms", "no-vlm", "--pruners", "random"],
+    "serve": ["--pruner", "random", "--port", "0", *NO_VLM],
     "answer": ["--image", "scene.png", "--question", "What?", "--pruner", "random", *NO_VLM],
     "evaluate": ["--out", "rows.jsonl", "--pruners", "full", "--benchmarks", "reading", "--limit", "1", *NO_VLM],
     "flops": ["--out", "flops.json", "--pruners", "full", *NO_VLM],
@@ -23,7 +40,15 @@ GOOD = {
     "train": ["--init", "tiny-llava", *RUN],
     "ppo": ["--init", "tiny-llava", *RUN],
 }
-SMALLEST = {"seed": None, "max_pixels": 0, "micro_batch": 0}  # of whole numbers; None: any will do
+SMALLEST = {
+    "seed": None,
+    "workers": 0,
+    "port": 0,
+    "queue": 0,
+    "ray": 0,
+    "max_pixels": 0,
+    "micro_batch": 0,
+}  # of whole numbers; None: any will do
 
 
 class Flag(NamedTuple):
@@ -170,6 +195,8 @@ def arguments(flag, value):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [name for name in GOOD if name != "list"])
 def test_a_good_command_is_refused_for_its_vlm_alone(refused, command):
+    if command == "page":
+        pytest.importorskip("gradio")
     assert "no VLM 'no-vlm'" in refused([command, *GOOD[command]], "no-vlm")
 
 

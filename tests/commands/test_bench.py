@@ -12,7 +12,7 @@ from grip_vlm.evaluation import timing
     [
         (["--batch", "0"], "batch is one or more numbers from 1 on, such as 1,16, not '0'"),
         (["--batch", "1,two"], "batch is one or more numbers"),
-        (["--repeats", "0"], "repeats, new-tokens and size must be at least 1"),
+        (["--repeats", "0"], "repeats, new_tokens and size must be at least 1"),
         (["--image", "a.png"], "--image and --question belong together"),
         (["--image", "no.png", "--question", "Why?"], "no image file 'no.png'"),
         (["--budgets", "2.5"], "cannot keep more than all of the tokens"),

@@ -47,7 +47,7 @@ def test_two_workers_go_on_from_a_part_and_end_with_the_rows_and_the_table_of_a_
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--ray", "-1"], "0 workers or more"),
+        (["--ray", "-1"], "are at least 0, 1 and 0"),
         (["--address", "auto"], "say how many workers"),
         (["--ray", "2", "--shard", "1/2"], "give --ray or --shard"),
         (["--ray", "2", "--budgets", "mean:5%"], "is a mean over one stream of questions"),

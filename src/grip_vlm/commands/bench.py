@@ -46,7 +46,7 @@ class Command(VLMOptions):
     def run(self) -> None:
         batches = _numbers(self.batch)
         if self.repeats < 1 or self.new_tokens < 1 or (self.size is not None and self.size < 1):
-            raise ValueError("repeats, new-tokens and size must be at least 1")
+            raise ValueError("repeats, new_tokens and size must be at least 1")
         if (self.image is None) != (self.question is None):
             raise ValueError("--image and --question belong together; give both or neither")
         budgets = list(dict.fromkeys(Budget.parse(budget) for budget in self.budgets.split(",")))

@@ -41,7 +41,7 @@ class Command(VLMOptions):
         folder = checkpoint.locate(self.scorer)
         settings = Settings(drops(self.max_drop), self.confidence, self.label_free, self.data)
         if min(self.train_examples, self.examples, self.batch) < 1:
-            raise ValueError("train-examples, examples and batch must be at least 1")
+            raise ValueError("train_examples, examples and batch must be at least 1")
         labelled = not self.label_free
         train = load_examples(self.data, "train", self.train_examples, self.seed, labelled)
         dev = load_examples(self.data, "dev", self.examples, self.seed, labelled)

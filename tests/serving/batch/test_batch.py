@@ -189,7 +189,7 @@ def command(questions, out, vlm_dir, *more):
         (["--data", "."], "must hold *.parquet or *.jsonl, and not both"),
         (["--budget", "1.5"], "cannot keep more than all"),
         (["--pruner", "best"], "unknown pruner 'best'"),
-        (["--workers", "-1"], "0 workers or more"),
+        (["--workers", "-1"], "are at least 0, 1 and 0"),
         (["--workers", "0", "--address", "auto"], "say how many workers"),
         (["--address", "ray://head:10001"], "ray:// is not supported"),
         (["--batch", "0"], "must be at least 1"),
