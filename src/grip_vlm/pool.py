@@ -135,7 +135,13 @@ def connected(workers: int, options: PoolOptions) -> Iterator[Any]:
     import ray.data
 
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    local = {"include_dashboard": False, "object_store_memory": OBJECTS, "num_cpus": workers * options.cpus + 1}
+    # Ray runs workers at nice 15, where any other process starves them. These workers are the job itself.
+    local = {
+        "include_dashboard": False,
+        "object_store_memory": OBJECTS,
+        "num_cpus": workers * options.cpus + 1,
+        "_system_config": {"worker_niceness": 0},
+    }
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:

@@ -190,9 +190,7 @@ def test_an_evaluation_into_a_file_that_another_one_writes_is_refused(vlm, data,
 
 
 def test_an_interrupted_evaluation_keeps_the_rows_it_has_and_leaves_no_empty_file(vlm, data, tmp_path):
-    class Interrupted:
-        checkpoint = ""
-
+    class Interrupted(Untrained):
         def select(self, *arguments):
             raise KeyboardInterrupt
 

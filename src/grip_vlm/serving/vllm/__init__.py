@@ -5,13 +5,6 @@ vLLM finds `register` by the entry point `vllm.general_plugins`. docs/serving.md
 gives them their places in the full prompt. A file per family joins both with vLLM's own classes.
 """
 
-FAMILIES = {
-    "LlavaForConditionalGeneration": "llava:GripLlava",
-    "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl:GripQwen2_5VL",
-    "Qwen3VLForConditionalGeneration": "qwen3_vl:GripQwen3VL",
-}
-"""vLLM's architecture -> the class that serves it with pruning, under the same name with `Grip` in front"""
-
 
 def register() -> None:
     """Called by vLLM in each of its processes, perhaps more than once. Classes are imported when they are needed."""
@@ -19,6 +12,7 @@ def register() -> None:
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
     from grip_vlm.serving.vllm.config import Pruned, Unpruned
+    from grip_vlm.serving.vllm.served import FAMILIES
 
     for architecture, place in FAMILIES.items():
         ModelRegistry.register_model(f"Grip{architecture}", f"{__name__}.{place}")

@@ -5,7 +5,7 @@ from typing import Any
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from grip_vlm import checkpoint
-from grip_vlm.serving.vllm import FAMILIES
+from grip_vlm.serving.vllm.served import FAMILIES
 from grip_vlm.serving.vllm.settings import Settings
 
 SERVED = ", ".join(f"Grip{architecture}" for architecture in FAMILIES)
