@@ -38,11 +38,12 @@ SITE := -c 'import site; print(*site.getsitepackages())'
 test-lmms: .lmms/ready
 	.lmms/bin/python -m pytest tests/serving/test_lmms_eval.py
 
-.lmms/ready: .venv/ready lmms-requirements.txt
-	rm -rf .lmms
-	$(BIN)/python -m venv .lmms
-	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.lmms/bin/python $(SITE))/dev.pth
-	.lmms/bin/pip install --quiet --disable-pip-version-check --no-deps -r lmms-requirements.txt
+# An environment that sees the packages of .venv, behind its own: .lmms, .page.
+.%/ready: .venv/ready %-requirements.txt
+	rm -rf .$*
+	$(BIN)/python -m venv .$*
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.$*/bin/python $(SITE))/dev.pth
+	.$*/bin/pip install --quiet --disable-pip-version-check --no-deps -r $*-requirements.txt
 	touch $@
 
 # The plug-in in vLLM's real engine on the CPU: an environment of its own (3.5 GB), with an older transformers. What
@@ -69,13 +70,6 @@ test-vllm: .vllm/ready .vllm/reference/cases.json
 test-page: .page/ready
 	command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 	.page/bin/python -m pytest tests/serving/page tests/recipes/test_space.py
-
-.page/ready: .venv/ready page-requirements.txt
-	rm -rf .page
-	$(BIN)/python -m venv .page
-	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > $$(.page/bin/python $(SITE))/dev.pth
-	.page/bin/pip install --quiet --disable-pip-version-check --no-deps -r page-requirements.txt
-	touch $@
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

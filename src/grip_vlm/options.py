@@ -18,6 +18,21 @@ class VLMOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrunerOptions:
+    """Which method chooses the tokens."""
+
+    pruner: str = "grip"
+    """A method; `grip-vlm list pruners` names all of them. `full` does not prune."""
+    scorer: str = ""
+    """Folder of a trained scorer; by default the one shipped with the VLM."""
+
+    @property
+    def method(self) -> str:
+        """`NAME` or `NAME=DIR`, as `pruners.parse` reads it."""
+        return f"{self.pruner}={self.scorer}" if self.scorer else self.pruner
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolOptions:
     """Where the workers of a Ray pool run. A worker loads the VLM once."""
 

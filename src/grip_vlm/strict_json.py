@@ -106,6 +106,23 @@ def records(path: Path, of: Callable[[Any], Record], start: bytes, what: str) ->
     return found, good
 
 
+def repaired(path: Path, read: Callable[[Path], tuple[list[Record], int]]) -> list[Record]:
+    """The records of a file that is about to grow. A cut-off last line is removed from the file.
+
+    Args:
+        read: gives what `records` gives.
+
+    Raises:
+        ValueError: the file holds something else or is compressed.
+    """
+    if path.suffix == ".gz":
+        raise ValueError(f"rows cannot be appended to {path} because it is compressed; give a name without .gz")
+    rows, good = read(path)
+    if path.exists():
+        os.truncate(path, good)
+    return rows
+
+
 class _Rule(NamedTuple):
     """What the value of one field may be."""
 

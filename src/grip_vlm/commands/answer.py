@@ -5,21 +5,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grip_vlm.budget import Budget
-from grip_vlm.options import VLMOptions
+from grip_vlm.options import PrunerOptions, VLMOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(VLMOptions):
+class Command(VLMOptions, PrunerOptions):
     """Answer one question about one image from a fraction of its visual tokens."""
 
     image: Path
     question: str
     budget: str = "0.1"
     """Tokens to keep: `64`, `0.1` or `10%`; or a goal: `auto`, `auto:0.02` or `20ms` (docs/auto-budget.md)."""
-    pruner: str = "grip"
-    """A method; `grip-vlm list pruners` names all of them."""
-    scorer: str = ""
-    """Folder of a trained scorer; by default the one shipped with the VLM."""
     json: bool = False
     """Print one JSON object."""
     draw: Path | None = None
@@ -32,8 +28,7 @@ class Command(VLMOptions):
         from grip_vlm import draw, images, pruners, vlms
         from grip_vlm.vlms.prompts import check_texts
 
-        text = f"{self.pruner}={self.scorer}" if self.scorer else self.pruner
-        pruner = pruners.parse(text, self.vlm, self.seed)[1]
+        pruner = pruners.parse(self.method, self.vlm, self.seed)[1]
         check_texts("question", [self.question])
         image = images.open_image(self.image)
         vlm = vlms.load(self.vlm, dtype=self.dtype)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grip_vlm.budget import Budget
-from grip_vlm.options import PoolOptions, VLMOptions
+from grip_vlm.options import PoolOptions, PrunerOptions, VLMOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(VLMOptions, PoolOptions):
+class Command(VLMOptions, PrunerOptions, PoolOptions):
     """Answer all questions of a file from a fraction of the visual tokens, by workers on this machine or a cluster."""
 
     data: Path
@@ -20,10 +20,6 @@ class Command(VLMOptions, PoolOptions):
     budget: str = "0.1"
     """Of rows without a budget of their own: `64`, `0.1`, `10%`, `auto`, `auto:0.02`, `20ms`; `mean:5%` holds within
     each part."""
-    pruner: str = "grip"
-    """A method; `grip-vlm list pruners` names all of them."""
-    scorer: str = ""
-    """Folder of a trained scorer; by default the one shipped with the VLM."""
     workers: int = 1
     """Workers of the pool, which load the VLM once each; 0 answers in this process, without Ray."""
     batch: int = 8
@@ -49,7 +45,7 @@ class Command(VLMOptions, PoolOptions):
         job = Job(
             vlm=self.vlm,
             dtype=self.dtype,
-            pruner=f"{self.pruner}={self.scorer}" if self.scorer else self.pruner,
+            pruner=self.method,
             seed=self.seed,
             budget=str(budget),
             batch=self.batch,

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,17 +21,8 @@ def read(path: Path) -> tuple[list[Row], int]:
 
 
 def repair(path: Path) -> list[Row]:
-    """The rows of `read`. A cut-off last line is removed from the file.
-
-    Raises:
-        ValueError: the file holds something else or is compressed.
-    """
-    if path.suffix == ".gz":
-        raise ValueError(f"rows cannot be appended to {path} because it is compressed; give a name without .gz")
-    rows, good = read(path)
-    if path.exists():
-        os.truncate(path, good)
-    return rows
+    """The rows of `read`, of a file that is about to grow; see `strict_json.repaired`."""
+    return strict_json.repaired(path, read)
 
 
 def write_packed(path: Path, rows: Sequence[Row]) -> None:

@@ -1,7 +1,6 @@
 """A timed answer to a batch, as a row on disk. Reading the rows needs neither a model nor torch."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -145,17 +144,8 @@ def timing_of(values: Any) -> Timing:
 
 
 def repair(path: Path) -> list[Timing]:
-    """The rows of `read`. A cut-off last line is removed from the file.
-
-    Raises:
-        ValueError: the file holds something else or is compressed.
-    """
-    if path.suffix == ".gz":
-        raise ValueError(f"rows cannot be appended to {path} because it is compressed; give a name without .gz")
-    rows, good = read(path)
-    if path.exists():
-        os.truncate(path, good)
-    return rows
+    """The rows of `read`, of a file that is about to grow; see `strict_json.repaired`."""
+    return strict_json.repaired(path, read)
 
 
 def append(path: Path, row: Timing) -> None:

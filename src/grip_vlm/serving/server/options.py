@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grip_vlm.budget import Budget
-from grip_vlm.options import VLMOptions
+from grip_vlm.options import PrunerOptions, VLMOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerOptions(VLMOptions):
+class ServerOptions(VLMOptions, PrunerOptions):
     """Flags of the server."""
 
-    pruner: str = "grip"
-    """A method; `grip-vlm list pruners` names all of them. `full` does not prune."""
-    scorer: str = ""
-    """Folder of a trained scorer; by default the one shipped with the VLM."""
     budget: str = "0.1"
     """Tokens to keep where a request names no budget: `64`, `0.1` or `10%`."""
     host: str = "127.0.0.1"

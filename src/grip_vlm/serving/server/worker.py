@@ -54,8 +54,7 @@ class Answerer:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        text = f"{options.pruner}={options.scorer}" if options.scorer else options.pruner
-        self.pruner = pruners.parse(text, options.vlm, 0)[1]
+        self.pruner = pruners.parse(options.method, options.vlm, 0)[1]
         self.vlm = vlms.load(options.vlm, dtype=options.dtype)
         self.least = Budget.parse(options.least)
         self.link = link
