@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
@@ -155,8 +156,6 @@ def test_what_has_begun_is_finished_before_the_server_stops(scenes, offline):
 
 def server_waits(server):
     """Requests that wait or are answered."""
-    import httpx
-
     state = httpx.get(f"{server.root}/health").json()
     return state["waiting"] + state["running"]
 
