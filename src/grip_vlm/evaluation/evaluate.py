@@ -168,9 +168,11 @@ def evidence_recall(example: Example, state: State, reached: Action, row: int) -
     None if the example knows no facts, or the row's visual tokens are not one grid over its image. Where tokens are
     merged, those that were merged into others do not count.
     """
+    if example.evidence is None:
+        return None
     valid = state.visual_mask[row]
     places = state.places[row, valid].cpu().float()
-    if example.evidence is None or grid_of(places) is None:
+    if grid_of(places) is None:
         return None
     return example.evidence.recall(places.numpy(), reached.mask[row, valid].cpu().numpy())
 

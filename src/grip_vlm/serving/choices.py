@@ -28,12 +28,12 @@ def load(names: Sequence[str], methods: Sequence[str], dtype: DType, seed: int) 
     for texts in (names, methods):
         if len(set(texts)) < len(texts):
             raise ValueError(f"{', '.join(texts)}: one of them stands twice")
-    refusals = {name: _parse(methods, name, seed)[1] for name in names}  # before a large VLM is loaded
+    parsed = {name: _parse(methods, name, seed) for name in names}  # before a large VLM is loaded
+    refusals = {name: reasons for name, (_, reasons) in parsed.items()}
     _refuse_useless(methods, refusals)
     choices = {}
-    for name in names:
-        vlm, (found, _) = vlms.load(name, dtype=dtype), _parse(methods, name, seed)
-        choices[name] = Choice(vlm, dtype, found)
+    for name, (found, _) in parsed.items():
+        choices[name] = Choice(vlms.load(name, dtype=dtype), dtype, found)
         refusals[name] |= _try(choices[name])
         if not found:
             raise ValueError(f"no method works with {name!r}: {'; '.join(refusals[name].values())}")
