@@ -61,6 +61,13 @@ def test_a_goal_gets_the_highest_price_that_keeps_it(vlm, folder, goal, price):
     assert calibration.load(folder, vlm).price(goal, "") == price
 
 
+def test_a_promise_of_the_accuracy_itself_serves_a_goal_too(vlm, folder):
+    write(vlm, folder, [*PROMISES, Promise(0.02, 0.95, 0.03, "betting", 0.015, 0.03)])
+    calibrated = calibration.load(folder, vlm)
+    assert calibrated.price(Auto(0.02), "") == 0.03
+    assert calibrated.price(Auto(), "") == 0.01  # still the first
+
+
 @pytest.mark.parametrize("goal", [Auto(0.01), Auto(0.005, 0.5), Auto(0.02, 0.99)])
 def test_what_was_not_promised_is_refused_with_what_was(vlm, folder, goal):
     with pytest.raises(ValueError, match=re.escape(f"budget {goal}; its promises are: auto:0.02:0.95, auto:0.01:0.9")):

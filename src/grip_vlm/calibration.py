@@ -22,7 +22,7 @@ from grip_vlm.sufficiency import Curve, Head
 
 FORMAT = 1
 HEAD, NOTES = "sufficiency.safetensors", "calibration.json"
-Method = Literal["learn_then_test", "conformal_risk_control"]
+Method = Literal["learn_then_test", "betting", "conformal_risk_control"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Promise:
     price: float
     """The threshold; see `sufficiency.least`."""
     method: Method
+    """`betting` tests the drop in accuracy itself; the others test right answers that are lost."""
     loss: float
-    """Mean loss of the calibration's questions at this price."""
+    """Mean of what was tested, over the calibration's questions at this price."""
     kept: float
     """Share of the visual tokens that they keep at this price."""
 
@@ -101,14 +102,14 @@ class Calibrated:
             ValueError: no promise is as good as the goal; the message names those there are.
         """
         promises = self.notes.promised()
-        certain = [promise for promise in promises if promise.method == "learn_then_test"]
+        certain = [promise for promise in promises if promise.confidence is not None]
         if goal.max_drop is None and certain:
             return certain[0].price
         drop = 0.0 if goal.max_drop is None else goal.max_drop
         enough = [p.price for p in certain if p.max_drop <= drop and (p.confidence or 0) >= goal.confidence]
         if enough:
             return max(enough)
-        there = ", ".join(map(str, certain)) or "none"
+        there = ", ".join(dict.fromkeys(map(str, certain))) or "none"
         raise ValueError(f"the scorer was not calibrated for the budget {goal}; its promises are: {there}. {command}")
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from grip_vlm import lazy, subsets
 from grip_vlm.mdp import State
-from grip_vlm.scorer import Scorer, Scores
+from grip_vlm.scorer import Reading, Scorer, Scores
 
 PAIRS = 2**28  # of tokens held in memory at once, 1 GiB; larger batches are split
 ROWS = 8  # samples whose steps are computed together in training
@@ -25,9 +25,13 @@ IMPOSSIBLE = -1e9  # a finite logit of probability 0, so that steps beyond a row
 
 
 @torch.no_grad()
-def choose(scorer: Scorer, state: State, k: Tensor) -> Tensor:
-    """The tokens that a scorer keeps: B samples and budgets k (B,) -> (B, N) bool."""
-    return pick(scorer(state, k), k, scorer.config.one_pass)
+def choose(scorer: Scorer, state: State, k: Tensor, reading: Reading | None = None) -> Tensor:
+    """The tokens that a scorer keeps: B samples and budgets k (B,) -> (B, N) bool.
+
+    Args:
+        reading: what `scorer.read` gave for this state, if it is known already.
+    """
+    return pick(scorer(state, k, reading), k, scorer.config.one_pass)
 
 
 def pick(scores: Scores, k: Tensor, one_pass: bool) -> Tensor:

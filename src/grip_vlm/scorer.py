@@ -161,17 +161,18 @@ class Scorer(nn.Module):
         normed = self.word_norm(question)
         return Reading(visual, question + self.words(normed, normed, mask), mask)
 
-    def forward(self, state: State, k: Tensor) -> Scores:
+    def forward(self, state: State, k: Tensor, reading: Reading | None = None) -> Scores:
         """Importance, aversion and key of every visual token.
 
         Args:
             state: as in `read`.
             k: (B,) tokens to keep.
+            reading: what `read` gave for this state, if it is known already.
 
         Raises:
             ValueError: see `read`.
         """
-        visual, question, question_mask = self.read(state)
+        visual, question, question_mask = self.read(state) if reading is None else reading
         if self.config.blind_to == "budget":
             k = torch.ones_like(k)
         dtype = visual.dtype

@@ -158,11 +158,12 @@ def test_nothing_is_certified_where_even_the_safest_fails():
     assert learn_then_test(np.ones((500, 3)), 0.02, 0.95) is None
 
 
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("max_drop", "confidence"), [(0.01, 0.9), (0.02, 0.95), (0.05, 0.95), (0.5, 0.5)])
-def test_the_fewest_questions_are_just_enough(max_drop, confidence):
-    n = fewest(max_drop, confidence)
-    assert learn_then_test(np.zeros((n, 1)), max_drop, confidence) == 0
-    assert n == 1 or learn_then_test(np.zeros((n - 1, 1)), max_drop, confidence) is None
+def test_the_fewest_questions_are_just_enough(max_drop, confidence, signed):
+    n = fewest(max_drop, confidence, signed)
+    assert learn_then_test(np.zeros((n, 1)), max_drop, confidence, signed=signed) == 0
+    assert n == 1 or learn_then_test(np.zeros((n - 1, 1)), max_drop, confidence, signed=signed) is None
 
 
 # ---- conformal risk control ------------------------------------------------------------------------------------------

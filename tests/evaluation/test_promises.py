@@ -1,5 +1,7 @@
 """Promises from a sweep whose losses are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,13 +34,14 @@ SETTINGS = Settings((0.1,), 0.95, False, "scenes")
 
 def test_what_a_question_gets_in_calibration_is_what_it_gets_later():
     held, curve = sweep_of(NEEDS), curve_of(NEEDS)
-    _, share = by_price(held, curve, False)
+    _, share = by_price(held.losses(False), held, curve)
     for place in (0, 10, 40, 61):
         assert (share[:, place] * 20).round().tolist() == least(curve, 20, PRICES[place]).tolist()
 
 
 def test_the_first_price_keeps_everything_and_costs_nothing():
-    losses, share = by_price(sweep_of(NEEDS), curve_of(NEEDS), False)
+    held = sweep_of(NEEDS)
+    losses, share = by_price(held.losses(False), held, curve_of(NEEDS))
     assert (losses[:, 0] == 0).all()
     assert (share[:, 0] == 1).all()
 
@@ -49,6 +52,25 @@ def test_a_promise_holds_on_the_questions_it_was_made_from_and_saves_tokens():
     assert tested.loss < 0.1 >= controlled.loss
     assert tested.kept < 0.35
     assert (tested.confidence, controlled.confidence) == (0.95, None)
+
+
+def test_answers_that_pruning_corrects_count_where_the_accuracy_itself_is_promised():
+    held = sweep_of(NEEDS)
+    wrong = torch.arange(len(NEEDS)) % 4 == 0  # the full answer of these is wrong, and the one from few tokens right
+    score = torch.where(wrong[:, None], 1 - held.score, held.score)
+    corrected = replace(held, full=held.full - wrong.float(), score=score)
+    same = Curve(torch.zeros(len(NEEDS)).double(), torch.ones(len(NEEDS)).double())  # all get the same count
+    (signed,) = promises.promises(corrected, same, Settings((0.3,), 0.95, False, "scenes", signed=True))
+    clipped, _ = promises.promises(corrected, same, Settings((0.3,), 0.95, False, "scenes"))
+    # From one token 30 % of the answers are spoiled and 10 % corrected.
+    assert (signed.method, signed.confidence) == ("betting", 0.95)
+    assert (signed.loss, signed.kept) == pytest.approx((0.2, 0.05))
+    assert clipped.kept > 0.06
+
+
+def test_corrected_answers_are_unknown_without_labels():
+    with pytest.raises(ValueError, match="signed needs labels"):
+        Settings((0.02,), 0.95, True, "scenes", signed=True)
 
 
 def test_label_free_losses_are_changed_answers():

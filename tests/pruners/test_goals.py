@@ -64,6 +64,15 @@ def test_auto_keeps_the_tokens_that_the_same_exact_budget_keeps(grip, vlm, examp
     assert auto.kept_indices == exact.kept_indices
 
 
+def test_the_scorer_reads_tokens_and_question_once(folder, vlm, examples):
+    grip, reads = pruners.load("grip", scorer=folder), []
+    grip.scorer(vlm).visual.register_forward_hook(lambda *_: reads.append(1))
+    vlm.answer(examples[0].image, examples[0].question, grip, "auto", max_new_tokens=1)
+    assert len(reads) == 1
+    vlm.answer(examples[0].image, examples[0].question, grip, 5, max_new_tokens=1)
+    assert len(reads) == 2
+
+
 def test_prune_gives_a_ragged_batch(grip, vlm, inputs, encoded):
     k = counts(grip, vlm, encoded, "auto")
     pruned = grip.prune(vlm, dict(inputs), "auto")

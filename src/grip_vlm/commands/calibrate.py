@@ -25,6 +25,9 @@ class Command(VLMOptions):
     """Questions that the promises are found on; more of them promise fewer tokens."""
     label_free: bool = False
     """Read no answers: a loss is any change of the VLM's own answer, which is never less than a drop in accuracy."""
+    signed: bool = False
+    """Promise the accuracy itself: answers that pruning corrects make up for answers that it spoils. That keeps fewer
+    tokens."""
     rows: Path | None = None
     """Rows of all answers, by which a stopped calibration goes on; by default beside the scorer's folder."""
     seed: int = 1
@@ -39,7 +42,7 @@ class Command(VLMOptions):
         from grip_vlm.files import refuse_no_file
 
         folder = checkpoint.locate(self.scorer)
-        settings = Settings(drops(self.max_drop), self.confidence, self.label_free, self.data)
+        settings = Settings(drops(self.max_drop), self.confidence, self.label_free, self.data, self.signed)
         if min(self.train_examples, self.examples, self.batch) < 1:
             raise ValueError("train_examples, examples and batch must be at least 1")
         labelled = not self.label_free

@@ -15,6 +15,7 @@ those that are answered later are independent draws of one distribution. Questio
 give the mean loss of each image as one row.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -158,14 +159,17 @@ def betting(drops: ArrayLike, mean: float, level: float, seed: int = 0) -> Array
     return np.asarray(np.exp(-np.maximum(capital.max(0), 0)))
 
 
-def fewest(max_drop: float, confidence: float) -> int:
-    """How many 0/1 losses `learn_then_test` needs at least: with fewer, no threshold passes even without any loss.
+def fewest(max_drop: float, confidence: float, signed: bool = False) -> int:
+    """How many losses `learn_then_test` needs at least: with fewer, no threshold passes even without any loss.
 
     Raises:
         ValueError: an argument is not in (0, 1).
     """
     level = 1 - _share("confidence", confidence)
-    return math.ceil(math.log(level) / math.log1p(-_share("max_drop", max_drop)) - ROUNDING)
+    if not signed:
+        return math.ceil(math.log(level) / math.log1p(-_share("max_drop", max_drop)) - ROUNDING)
+    least = math.ceil(-math.log(level) / math.log1p(_share("max_drop", max_drop) / 2))  # by the largest bets alone
+    return next(n for n in itertools.count(least) if betting(np.zeros((n, 1)), max_drop, level)[0] <= level)
 
 
 def _last(passed: NDArray[np.bool_]) -> int | None:

@@ -33,8 +33,12 @@ class Settings:
     confidence: float
     label_free: bool
     data: str
+    signed: bool = False
+    """Answers that pruning corrects make up for answers that it spoils."""
 
     def __post_init__(self) -> None:
+        if self.signed and self.label_free:
+            raise ValueError("without labels nobody knows which answers pruning corrects: signed needs labels")
         for drop in self.max_drops:
             statistics.fewest(drop, self.confidence)  # refuses what is not between 0 and 1
 
@@ -42,7 +46,7 @@ class Settings:
         """Raise a ValueError if the questions are too few for any promise, whatever the answers."""
         images = len({example.image_id or example.item for example in map(examples.__getitem__, range(len(examples)))})
         for drop in self.max_drops:
-            if images < (least := statistics.fewest(drop, self.confidence)):
+            if images < (least := statistics.fewest(drop, self.confidence, self.signed)):
                 raise ValueError(
                     f"{images} images are too few to promise a drop of at most {drop:g} with confidence "
                     f"{self.confidence:g}; it takes at least {least}, and many more to promise it with few tokens"
@@ -117,32 +121,35 @@ def promises(held: Sweep, curve: Curve, settings: Settings) -> list[Promise]:
     Raises:
         ValueError: no price keeps one of them.
     """
-    losses, kept = by_price(held, curve, settings.label_free)  # (Q, T) each
-    clustered = by_image(losses, held.images)  # (images, T)
+    at_count = held.drops() if settings.signed else held.losses(settings.label_free)  # (Q, J)
+    costs, kept = by_price(at_count, held, curve)  # (Q, T) each
+    clustered = by_image(costs, held.images)  # (images, T)
+    method: Method = "betting" if settings.signed else "learn_then_test"
     made = []
     for drop in settings.max_drops:
-        tested = statistics.learn_then_test(clustered, drop, settings.confidence)
-        controlled = statistics.conformal_risk_control(clustered, drop)
+        tested = statistics.learn_then_test(clustered, drop, settings.confidence, signed=settings.signed)
         if tested is None:
             raise ValueError(f"no price keeps the drop within {drop:g} with confidence {settings.confidence:g}")
-        made.append(promise(drop, settings.confidence, "learn_then_test", tested, clustered, kept))
+        made.append(promise(drop, settings.confidence, method, tested, clustered, kept))
+        controlled = None if settings.signed else statistics.conformal_risk_control(clustered, drop)
         if controlled is not None:
             made.append(promise(drop, None, "conformal_risk_control", controlled, clustered, kept))
     return made
 
 
 def promise(
-    drop: float, confidence: float | None, method: Method, place: int, losses: np.ndarray, kept: np.ndarray
+    drop: float, confidence: float | None, method: Method, place: int, costs: np.ndarray, kept: np.ndarray
 ) -> Promise:
-    """The promise of the price at a place of the grid, from the losses and shares (., T) at all prices."""
-    return Promise(
-        drop, confidence, PRICES[place], method, float(losses[:, place].mean()), float(kept[:, place].mean())
-    )
+    """The promise of the price at a place of the grid, from the costs and shares (., T) at all prices."""
+    return Promise(drop, confidence, PRICES[place], method, float(costs[:, place].mean()), float(kept[:, place].mean()))
 
 
-def by_price(held: Sweep, curve: Curve, label_free: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and share of tokens kept of every question at every price, (Q, T) each."""
-    at_count = held.losses(label_free)  # (Q, J)
+def by_price(at_count: Tensor, held: Sweep, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """What every price costs each question, from what every count does (Q, J), and the share of tokens it keeps.
+
+    Returns:
+        (Q, T) each.
+    """
     places = torch.stack([place_of(curve, held, price) for price in PRICES], dim=1)  # (Q, T)
     share = held.counts.gather(1, places) / held.n[:, None]
     return at_count.gather(1, places).double().numpy(), share.double().numpy()
@@ -158,11 +165,11 @@ def place_of(curve: Curve, held: Sweep, price: float) -> Tensor:
     return places
 
 
-def by_image(losses: np.ndarray, images: Sequence[str]) -> np.ndarray:
-    """The mean loss of each image's questions, (images, T): questions about one image are no independent draws."""
+def by_image(costs: np.ndarray, images: Sequence[str]) -> np.ndarray:
+    """The mean cost of each image's questions, (images, T): questions about one image are no independent draws."""
     _, of = np.unique(np.array(images), return_inverse=True)
-    sums = np.zeros((of.max() + 1, losses.shape[1]))
-    np.add.at(sums, of, losses)
+    sums = np.zeros((of.max() + 1, costs.shape[1]))
+    np.add.at(sums, of, costs)
     return sums / np.bincount(of)[:, None]
 
 

@@ -33,7 +33,11 @@ class Sweep:
 
     def losses(self, label_free: bool) -> Tensor:
         """What each count costs, (Q, J) in [0, 1]: a changed answer, or how much lower it scores."""
-        return 1 - self.same if label_free else (self.full[:, None] - self.score).clamp(min=0)
+        return 1 - self.same if label_free else self.drops().clamp(min=0)
+
+    def drops(self) -> Tensor:
+        """How much lower each count scores than all tokens, (Q, J) in [-1, 1]."""
+        return self.full[:, None] - self.score
 
 
 def sweep(

@@ -7,7 +7,7 @@ from grip_vlm import calibration
 from grip_vlm.drift import ShiftWarning, Watch
 from grip_vlm.goals import Auto, Mean
 from grip_vlm.mdp import State
-from grip_vlm.scorer import Scorer
+from grip_vlm.scorer import Reading
 from grip_vlm.stream import Stream
 from grip_vlm.sufficiency import Curve, least
 from grip_vlm.vlms import FrozenVLM
@@ -32,9 +32,13 @@ class Enough:
         self._watch = Watch(self.calibrated.reference)
         self._streams: dict[Mean, Stream] = {}
 
-    def curve(self, scorer: Scorer, state: State) -> Curve:
-        """The curves of a batch's questions, on the CPU. Warns where they look unlike the calibration's."""
-        curve = self.calibrated.head(scorer.read(state), state)
+    def curve(self, reading: Reading, state: State) -> Curve:
+        """The curves of a batch's questions, on the CPU. Warns where they look unlike the calibration's.
+
+        Args:
+            reading: what the scorer reads in `state`.
+        """
+        curve = self.calibrated.head(reading, state)
         curve = Curve(curve.level.cpu(), curve.slope.cpu())
         if message := self._watch.look(curve):
             warnings.warn(message, ShiftWarning, stacklevel=2)

@@ -10,10 +10,10 @@ from torch import Tensor
 from grip_vlm import calibration, checkpoint, policy
 from grip_vlm.budget import Budget
 from grip_vlm.goals import Auto, Mean
-from grip_vlm.mdp import Action
+from grip_vlm.mdp import Action, State
 from grip_vlm.pruners.base import BasePruner
 from grip_vlm.pruners.enough import Enough
-from grip_vlm.scorer import Scorer
+from grip_vlm.scorer import Reading, Scorer
 from grip_vlm.vlms import Encoded, FrozenVLM
 
 
@@ -31,10 +31,13 @@ class Scored(BasePruner):
         self.checkpoint = f"{scorer}@{checkpoint.digest(self.folder)}"
         self._scorer: tuple[Any, Scorer] | None = None  # with the model that it was loaded for
         self._enough: Enough | None = None
+        self._read: tuple[State, Reading] | None = None  # of the batch that `allot` saw last, until `select` sees it
 
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        return Action(policy.choose(self.scorer(vlm), encoded.state, k))
+        read, self._read = self._read, None
+        reading = read[1] if read is not None and read[0] is encoded.state else None
+        return Action(policy.choose(self.scorer(vlm), encoded.state, k, reading))
 
     @torch.no_grad()
     def allot(self, vlm: FrozenVLM, encoded: Encoded, budgets: Sequence[Budget], new_tokens: int | None) -> Tensor:
@@ -45,7 +48,8 @@ class Scored(BasePruner):
         for goal in goals:  # before a stream counts any question of this batch
             if isinstance(goal, Auto):
                 enough.price(goal)
-        curve = enough.curve(self.scorer(vlm), state)
+        self._read = state, (reading := self.scorer(vlm).read(state))
+        curve = enough.curve(reading, state)
         return state.counts.new_tensor(
             [
                 enough.tokens(budget.goal, n, curve.row(row))
