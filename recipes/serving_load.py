@@ -2,7 +2,7 @@
 
 python recipes/serving_load.py        writes results/serving-load.json and results/serving-load.md
 
-Requests of seven budgets are drawn over composed questions. Some are streamed, some clients go before their answer,
+Requests of eight budgets are drawn over composed questions. Some are streamed, some clients go before their answer,
 some bodies are malformed, and the worker is killed several times. Every answer is compared with `vlm.answer` on the
 same image, question and budget. Memory is that of both processes of the server, read after every part of the requests.
 """
@@ -27,7 +27,7 @@ from grip_vlm.files import write_text
 from served import Served, ask, serving
 
 ROOT = Path(__file__).resolve().parent.parent
-BUDGETS: tuple[float | int | str, ...] = (1.0, "25%", 0.1, "5%", "2%", 7, 1)
+BUDGETS: tuple[float | int | str, ...] = (1.0, "25%", 0.1, "5%", "2%", 7, 1, "auto")
 MALFORMED: tuple[bytes, ...] = (
     b"{",
     b"",
@@ -233,7 +233,7 @@ def report(result: dict[str, Any]) -> str:
         "",
         "| requests sent | front process, MB | worker, MB |",
         "|--:|--:|--:|",
-        *(f"| {m['requests']} | {m['front']:.0f} | {m['worker'] or '-'} |" for m in result["memory"]),
+        *(f"| {m['requests']} | {m['front']:.0f} | {round(m['worker']) or '-'} |" for m in result["memory"]),
         "",
     ]
     lines += [f"- {problem}" for problem in result["wrong"][:50]]
