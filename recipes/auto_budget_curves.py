@@ -21,7 +21,8 @@ from grip_vlm.vlms.early import question_attentions
 
 Array = NDArray[Any]
 HEAD = "head (ours)"
-Curves = dict[str, Array]  # rule -> (Q, K) adequacy; `nats` -> (Q,) mutual information
+Curves = dict[str, Array]  # rule -> (Q, K) adequacy; each of BESIDE -> (Q,)
+BESIDE = ("nats", "level", "slope")  # mutual information of question and image, and the curve of the head
 
 BATCH = 32
 REFERENCES = ("2%", "10%", "50%")  # the budgets whose importance stands for all budgets in the rule top_p
@@ -63,7 +64,9 @@ def curves_of(state: State, scorer: Scorer, head: Head, ks: Array) -> Curves:
         importance = scorer(state, Budget.parse(reference).each(state.counts)).importance
         curves[f"top-p, importance at {reference}"] = top_p.adequacy(importance)
     rivals = {name: curve[:, places].numpy() for name, curve in curves.items()}
-    return {HEAD: head_adequacy(head(scorer.read(state), state), ks)} | rivals
+    curve = head(scorer.read(state), state)
+    beside = {"level": curve.level.numpy(), "slope": curve.slope.numpy()}
+    return {HEAD: head_adequacy(curve, ks)} | rivals | beside
 
 
 def head_adequacy(curve: Curve, ks: Array) -> Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from auto_budget_curves import HEAD, Curves
+from auto_budget_curves import BESIDE, HEAD, Curves
 from auto_budget_splits import (
     Array,
     Goal,
@@ -21,6 +21,7 @@ from auto_budget_splits import (
     share,
 )
 from auto_budget_splits import trials as run_trials
+from auto_budget_warnings import false_warnings, warned
 from grip_vlm.benchmarks import CROWDED
 from grip_vlm.evaluation.rules import mutual_information
 from grip_vlm.files import new_file, write_text
@@ -58,7 +59,7 @@ def outcomes(sweep: Sweep, curves: Curves, centre: float, scale: float) -> dict[
             for slope in SLOPES:
                 adequacy = information_curve(curve, n, centre, scale, slope)[:, sweep.ks - 1]
                 results[f"{INFORMATION}, slope {slope:g}"] = outcome(sweep, places_of(adequacy, SHARES))
-        else:
+        elif rule not in BESIDE:
             thresholds = -PRICES if rule == HEAD else SHARES
             results[rule] = outcome(sweep, places_of(curve, thresholds))
     return results
@@ -165,11 +166,14 @@ def shift_table(gathered: Gathered, rule: str, scale: tuple[float, float], goal:
     pairs = [("the six tasks", plain, "crowded scenes of all six", crowded)] if crowded else []
     pairs += [("the other five tasks", [n for n in plain if n != name], name, [name]) for name in plain]
     pairs += [("the six tasks", plain, name, [name]) for name in crowded]
-    lines = ["| calibrated on | used on | mean tokens | accuracy lost, points | 95 % interval | promise kept |"]
-    lines += ["|---|---|--:|--:|--:|:-:|"]
+    lines = [
+        "| calibrated on | used on | mean tokens | accuracy lost, points | 95 % interval | promise kept | warning |"
+    ]
+    lines += ["|---|---|--:|--:|--:|:-:|---|"]
     for source, sources, target, targets in pairs:
-        calibration = outcomes(*joined(gathered, sources), *scale)[rule]
-        used = outcomes(*joined(gathered, targets), *scale)[rule]
+        (calibration_sweep, calibration_curves), (sweep, curves) = joined(gathered, sources), joined(gathered, targets)
+        calibration = outcomes(calibration_sweep, calibration_curves, *scale)[rule]
+        used = outcomes(sweep, curves, *scale)[rule]
         index = certified(calibration, goal)
         trial = measured(used, index, goal)
         means = resampled_means([used.drops[:, index]], np.random.default_rng(0), 5000)[:, 0]
@@ -179,7 +183,7 @@ def shift_table(gathered: Gathered, rule: str, scale: tuple[float, float], goal:
             kept += ", not surely"
         lines.append(
             f"| {source} | {target} | {trial.tokens:.1f} | {100 * trial.drop:.2f} | "
-            f"[{100 * low:.2f}, {100 * high:.2f}] | {kept} |"
+            f"[{100 * low:.2f}, {100 * high:.2f}] | {kept} | {warned(calibration_curves, curves)} |"
         )
     return lines
 
@@ -256,4 +260,5 @@ def write(gathered: Gathered, splits: int, out: Path) -> None:
     lines += mean_table(sweep, by_rule)
     lines += ["", f"## Other questions than those of the calibration: {HEAD}, at most 2 points, confidence 95 %", ""]
     lines += shift_table(gathered, HEAD, scale, GOALS[1])
+    lines += ["", false_warnings(curves, splits)]
     write_text(out / "auto-budget.md", "\n".join(lines) + "\n")

@@ -2,7 +2,8 @@
 
     python recipes/auto_speed.py --out results/auto-speed.json
 
-Both answer the same questions one at a time and take turns. Run it on a quiet machine.
+Both answer the same questions one at a time and take turns. Run it on a quiet machine. Remove the VLM's cost curve in
+~/.cache/grip-vlm/cost before, so that it is measured on a quiet machine too.
 """
 
 import json
@@ -15,6 +16,7 @@ import tyro
 
 from grip_vlm import benchmarks, pruners, vlms
 from grip_vlm.files import write_text
+from grip_vlm.pruners.clock import curve_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,11 @@ class Speed:
     """Held-out questions."""
     rounds: int = 7
     """Interleaved rounds; the median of each question counts."""
-    factors: tuple[float, ...] = (1.2, 1.5, 2.0)
-    """Times to keep to, as multiples of what one token takes."""
+    shares: tuple[float, ...] = (0.1, 0.4, 0.7)
+    """Times to keep to: so far between what one token takes and what all tokens take."""
+
+
+NEW_TOKENS = 2  # of an answer that has to keep to a time: a word and the end
 
 
 def main(speed: Speed) -> None:
@@ -58,22 +63,26 @@ def main(speed: Speed) -> None:
 
 
 def times(vlm: vlms.FrozenVLM, grip: pruners.Pruner, questions: list[benchmarks.Example], speed: Speed) -> list[dict]:
-    """For each time: the share of answers within it, and the slowest as a multiple of it."""
-    item, made = questions[0], []
-    refusal = ""
-    try:
-        vlm.answer(item.image, item.question, grip, "0.001ms", max_new_tokens=8)
-    except ValueError as error:  # it says what one token takes
-        refusal = str(error)
-    one = float(refusal.partition("takes here: ")[2].split(" ms")[0])
-    for factor in speed.factors:
-        limit = f"{one * factor:.2f}ms"
-        answers = [vlm.answer(q.image, q.question, grip, limit, max_new_tokens=8) for _ in range(3) for q in questions]
-        parts = np.array([answer.seconds for answer in answers]) / (one * factor / 1000)
+    """For each time: the share of answers within it, and the slowest as a multiple of it.
+
+    Answers are cut off after NEW_TOKENS tokens, which nearly all of them have. Longer plans would leave time over.
+    """
+    encoded = vlm.encode(vlm.inputs([questions[0].image], [questions[0].question]))
+    n, curve = int(encoded.state.counts[0]), curve_of(vlm, grip)
+    text = int(encoded.prompt.attention_mask[0].sum()) - n
+    one, full = (1000 * curve.seconds(n, text + k, NEW_TOKENS) for k in (1, n))
+    made = []
+    for share in speed.shares:
+        limit = one + share * (full - one)
+        goal, answers = f"{limit:.2f}ms", []
+        for _ in range(speed.rounds):
+            answers += [vlm.answer(q.image, q.question, grip, goal, max_new_tokens=NEW_TOKENS) for q in questions]
+        parts = 1000 * np.array([answer.seconds for answer in answers]) / limit
         made.append(
             {
-                "limit_ms": one * factor,
+                "limit_ms": limit,
                 "kept": float(np.mean([answer.kept for answer in answers])),
+                "median": float(np.median(parts)),
                 "share_within": float((parts <= 1).mean()),
                 "share_within_1.2": float((parts <= 1.2).mean()),
                 "slowest": float(parts.max()),

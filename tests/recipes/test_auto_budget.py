@@ -6,6 +6,7 @@ import torch
 
 from auto_budget_curves import head_adequacy
 from auto_budget_report import best, guarantee_table, mean_table, shift_table
+from auto_budget_rounded import rounded
 from auto_budget_splits import (
     Goal,
     Outcome,
@@ -19,6 +20,7 @@ from auto_budget_splits import (
     share,
     trials,
 )
+from auto_budget_warnings import false_warnings
 from grip_vlm.sufficiency import Curve, least
 
 GOAL = Goal(0.02, 0.95)
@@ -130,9 +132,24 @@ def test_tables_say_what_was_simulated():
 def test_a_broken_promise_is_told():
     """Calibrated where one token is enough, used where eight are needed."""
     easy, hard = sweep(np.ones((500, 4))), sweep(np.tile([0, 0, 0, 1], (500, 1)))
-    curves = {"nats": np.zeros(500)}
-    gathered = {"reading": (easy, curves), "choice": (easy, curves), "reading:crowded": (hard, curves)}
+    level = np.random.default_rng(0).normal(size=500)
+    curves = {"nats": np.zeros(500), "level": level, "slope": np.ones(500)}
+    other = curves | {"level": level + 1}
+    gathered = {"reading": (easy, curves), "choice": (easy, curves), "reading:crowded": (hard, other)}
     lines = shift_table(gathered, "fixed k", (0.0, 1.0), GOAL)
-    assert lines[2] == "| the six tasks | crowded scenes of all six | 1.0 | 100.00 | [100.00, 100.00] | no |"
+    assert lines[2].startswith("| the six tasks | crowded scenes of all six | 1.0 | 100.00 | [100.00, 100.00] | no |")
+    assert lines[2].endswith("| after 100 questions |")
     assert [line.split("|")[3].strip() for line in lines[3:5]] == ["1.0", "1.0"]
-    assert lines[3] == "| the other five tasks | reading | 1.0 | 0.00 | [0.00, 0.00] | yes |"
+    row = "| the other five tasks | reading | 1.0 | 0.00 | [0.00, 0.00] | yes | none in 500 questions |"
+    assert lines[3] == row
+
+
+def test_questions_of_one_kind_give_no_false_warnings():
+    level = np.random.default_rng(0).normal(size=1000)
+    assert " 0 of 20 splits" in false_warnings({"level": level, "slope": np.ones(1000)}, 20)
+
+
+def test_rounded_weights_have_few_values_in_each_row():
+    weight = torch.randn(3, 4096, generator=torch.Generator().manual_seed(0))
+    assert all(len(row.unique()) in (6, 7) for row in rounded(weight, 3))  # 3 on the side of the largest, 2 or 3 beyond
+    assert (rounded(weight, 8) - weight).abs().max() <= weight.abs().amax() / 254 + 1e-6
