@@ -93,11 +93,11 @@ def main(told: Rounded) -> None:
         "# `auto` with another VLM than the calibration's",
         "",
         f"Made by `python recipes/auto_budget_rounded.py`: {told.vlm} with its linear layers rounded to so many "
-        f"bits, {told.limit} test questions of each of six tasks, the shipped scorer and calibration, `{BUDGET}`. Points "
-        "lost are against the same VLM's answers from all tokens. `right answers lost` does not count answers that "
-        "pruning corrects, and is what the promise bounds.",
+        f"bits, {told.limit} test questions of each of six tasks, the shipped scorer and calibration, `{BUDGET}`. "
+        "Points lost are against the same VLM's answers from all tokens. `right answers lost` does not count answers "
+        "that pruning corrects, and is what the promise bounds.",
         "",
-        "| bits | all tokens, % | mean tokens kept | accuracy lost, points | 95 % interval | right answers lost, points "
+        "| bits | all tokens, % | mean tokens | accuracy lost, points | 95 % interval | right answers lost, points "
         "| `ShiftWarning` |",
         "|--:|--:|--:|--:|--:|--:|:-:|",
     ]

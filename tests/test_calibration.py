@@ -61,10 +61,10 @@ def test_a_goal_gets_the_highest_price_that_keeps_it(vlm, folder, goal, price):
     assert calibration.load(folder, vlm).price(goal, "") == price
 
 
-def test_a_promise_of_the_accuracy_itself_serves_a_goal_too(vlm, folder):
-    write(vlm, folder, [*PROMISES, Promise(0.02, 0.95, 0.03, "betting", 0.015, 0.03)])
+def test_a_promise_of_the_accuracy_itself_goes_first(vlm, folder):
+    write(vlm, folder, [*PROMISES, Promise(0.02, 0.95, 0.003, "betting", 0.015, 0.03)])
     calibrated = calibration.load(folder, vlm)
-    assert calibrated.price(Auto(0.02), "") == 0.03
+    assert calibrated.price(Auto(0.02), "") == 0.003  # whatever the prices are
     assert calibrated.price(Auto(), "") == 0.01  # still the first
 
 

@@ -95,6 +95,8 @@ class Calibrated:
     def price(self, goal: Auto, command: str) -> float:
         """The price per token that keeps what the goal asks for: the highest of those whose promise is as good.
 
+        Promises of the accuracy itself (`betting`) go before those of right answers lost.
+
         Args:
             command: what makes a calibration, for the message.
 
@@ -106,9 +108,11 @@ class Calibrated:
         if goal.max_drop is None and certain:
             return certain[0].price
         drop = 0.0 if goal.max_drop is None else goal.max_drop
-        enough = [p.price for p in certain if p.max_drop <= drop and (p.confidence or 0) >= goal.confidence]
+        enough = [p for p in certain if p.max_drop <= drop and (p.confidence or 0) >= goal.confidence]
         if enough:
-            return max(enough)
+            # The kind of test is not chosen by its price: the better of two would be right less often than each.
+            signed = [p for p in enough if p.method == "betting"]
+            return max(p.price for p in signed or enough)
         there = ", ".join(dict.fromkeys(map(str, certain))) or "none"
         raise ValueError(f"the scorer was not calibrated for the budget {goal}; its promises are: {there}. {command}")
 
