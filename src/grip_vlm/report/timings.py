@@ -16,12 +16,13 @@ METHOD = """Medians over rounds, in milliseconds per question: the batch's time 
 before the clock started, so nothing is scored, chosen or removed. All jobs take turns on the same questions, and every
 answer has the same number of tokens.
 
-- images: the processor. tower: vision tower and projector. scorer: a trained method's network. choice: which tokens
-  stay. inputs: they are removed, and `generate` prepares. prefill: the language model over the prompt; methods inside
-  it choose here. token: one further step of the language model, for the whole batch.
+- images: image processing. tower: vision tower and projector. scorer: a trained method's network. choice: the
+  selection of tokens. inputs: removal of the other tokens, and the preparation inside `generate`. prefill: the language
+  model over the prompt; methods inside the language model select tokens in this phase. token: one further step of the
+  language model, for the whole batch.
 - KV: keys and values of a question after its last token.
-- memory: the most during a run. On a CPU this is the whole process with Python and weights, on CUDA what torch has
-  allocated. In brackets is how much more that is than before the run.
+- memory: peak memory of a run. On a CPU it is that of the whole process with Python and weights, on CUDA what torch has
+  allocated. In brackets is the increase since before the run.
 """
 
 
