@@ -3,9 +3,9 @@
     python recipes/soundness.py
 
 writes results/world/soundness.json and .png, in about two minutes of one core. The observer is described at the head
-of `grip_vlm/benchmarks/spread/observer.py`. The world is sound if no guess that knows the question alone reaches 30 % in the macro
-mean, one patch no more than 35 %, and a question's own number of patches close to 100 %. (With one patch more, which
-shows that nothing else was to be shown: three things seen may be three of four.)
+of `grip_vlm/benchmarks/spread/observer.py`. The world is sound if no guess that knows the question alone reaches 30 %
+in the macro mean, one patch no more than 35 %, and a question's own number of patches close to 100 %. (With one patch
+more, which shows that nothing else was to be shown: three things seen may be three of four.)
 """
 
 import json
