@@ -76,7 +76,7 @@ def test_a_language_model_that_cannot_be_read_is_refused(name):
         pruners.load(name).select(vlm, vlm.encode(batch_of(family)[0]), torch.tensor([3, 3]))
 
 
-@pytest.mark.parametrize("name", ["idpruner", "id_selection"])
+@pytest.mark.parametrize("name", ["idpruner", "id_selection", "ptp"])
 @torch.no_grad()
 def test_a_prompt_that_ends_in_its_image_is_refused(name):
     vlm, encoded = seen()

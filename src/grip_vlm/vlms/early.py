@@ -70,15 +70,16 @@ def read_early_layers(vlm: FrozenVLM, encoded: Encoded, method: str) -> EarlyLay
 
 
 def question_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
-    """The highest attention of a question's token to each visual token, (B, N); 0 in rows without a question.
+    """The highest attention of a question's token to each visual token, (B, N).
 
     Raises:
-        ValueError: see `read_early_layers`.
+        ValueError: see `read_early_layers`; or a prompt has no text after its last image.
     """
     scores = torch.zeros_like(encoded.state.visual_mask, dtype=torch.float32)  # (B, N)
     for row, attention in zip(scores, question_attentions(vlm, encoded, method), strict=True):
-        if len(attention):
-            row[: attention.shape[1]] = attention.amax(0)
+        if not len(attention):
+            raise ValueError(f"{method} ranks by the attention of text after the last image, and a prompt has none")
+        row[: attention.shape[1]] = attention.amax(0)
     return scores
 
 
@@ -103,18 +104,6 @@ def question_attentions(vlm: FrozenVLM, encoded: Encoded, method: str) -> list[T
         attention = logits.masked_fill(~visible, -torch.inf).softmax(-1).mean(0)  # (M_b, L)
         attentions.append(attention[:, prompt.slots[b, :count]])
     return attentions
-
-
-def required_attention(vlm: FrozenVLM, encoded: Encoded, method: str) -> Tensor:
-    """As `question_attention`, for methods that are nothing without it.
-
-    Raises:
-        ValueError: see `read_early_layers`; or a prompt has no text after its last image.
-    """
-    attention = question_attention(vlm, encoded, method)
-    if not attention.any(1).all():
-        raise ValueError(f"{method} ranks by the attention of text after the last image, and a prompt has none")
-    return attention
 
 
 def _layer_inputs(

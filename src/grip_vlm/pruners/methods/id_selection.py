@@ -19,7 +19,7 @@ from grip_vlm.mdp import Action
 from grip_vlm.pruners.base import Untrained
 from grip_vlm.pruners.features import cosines, samples
 from grip_vlm.vlms import Encoded, FrozenVLM
-from grip_vlm.vlms.early import required_attention
+from grip_vlm.vlms.early import question_attention
 
 SHARPNESS = 20.0  # the factor of the distance in the exponent
 
@@ -27,7 +27,7 @@ SHARPNESS = 20.0  # the factor of the distance in the exponent
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        attention = required_attention(vlm, encoded, self.name)  # (B, N)
+        attention = question_attention(vlm, encoded, self.name)  # (B, N)
         mask = torch.zeros_like(encoded.state.visual_mask)
         for row, visual, _, keep in samples(encoded.state, k):
             mask[row, damped(attention[row, : len(visual)], cosines(visual, visual), keep)] = True

@@ -20,7 +20,7 @@ from grip_vlm.pruners.base import Untrained
 from grip_vlm.pruners.choosing import rescaled
 from grip_vlm.pruners.features import cosines, samples
 from grip_vlm.vlms import Encoded, FrozenVLM
-from grip_vlm.vlms.early import required_attention
+from grip_vlm.vlms.early import question_attention
 
 BALANCE = 0.5  # weight of importance; the rest is the weight of redundancy
 
@@ -28,7 +28,7 @@ BALANCE = 0.5  # weight of importance; the rest is the weight of redundancy
 class Pruner(Untrained):
     @torch.no_grad()
     def select(self, vlm: FrozenVLM, encoded: Encoded, k: Tensor) -> Action:
-        attention = required_attention(vlm, encoded, self.name)  # (B, N)
+        attention = question_attention(vlm, encoded, self.name)  # (B, N)
         mask = torch.zeros_like(encoded.state.visual_mask)
         for row, visual, _, keep in samples(encoded.state, k):
             importance = rescaled(attention[row, : len(visual)])
