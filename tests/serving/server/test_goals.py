@@ -4,10 +4,11 @@ import json
 
 import httpx
 import pytest
+from toolkit import calibrated
 
 from grip_vlm import calibration, checkpoint
 from grip_vlm.pruners.clock import CostCurve
-from served import ask
+from served import ask, serving
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +69,26 @@ def test_a_time_below_that_of_one_token_is_refused(served, scenes):
 
 
 def test_a_drop_that_was_never_promised_is_refused_with_the_promises_there_are(served, scenes):
-    assert "not calibrated for the budget auto:0.001; its promises are: auto:" in refused(
-        served, scenes[0], "auto:0.001"
+    message = refused(served, scenes[0], "auto:0.001")
+    assert message.startswith(
+        "the scorer was not calibrated for the budget auto:0.001; its promises are: auto:0.02:0.95"
     )
+    assert message.endswith(
+        "; give a whole number of tokens (64), a fraction in (0, 1] (0.1; 1.0 keeps all) or a percentage (10%)"
+    )
+
+
+def test_clients_see_no_path_of_the_server_and_its_log_has_it(vlm, vlm_dir, scenes, tmp_path, capfd):
+    """A scorer in a folder, without a calibration."""
+    scorer = calibrated.scorer(vlm, tmp_path / "scorer")
+    (scorer / calibration.NOTES).unlink()
+    with serving("--vlm", str(vlm_dir), "--scorer", str(scorer)) as server:
+        messages = [refused(server, scenes[0], budget) for budget in ("auto", "mean:5%")]
+        (model,) = httpx.get(f"{server.url}/models").json()["data"]
+    for message in messages:
+        assert message.startswith(
+            "the scorer was not calibrated, so it does not know how much is enough; give a whole number"
+        )
+        assert "/" not in message
+    assert f"grip-vlm calibrate --scorer {scorer} --vlm {vlm_dir} " in capfd.readouterr().err
+    assert model["id"] == vlm_dir.name
