@@ -11,6 +11,7 @@ from toolkit.training import fresh_scorer
 
 from grip_vlm import calibration, checkpoint
 from grip_vlm.calibration import Calibration, Promise
+from grip_vlm.errors import LocalError
 from grip_vlm.goals import Auto
 from grip_vlm.sufficiency import Curve, Head
 
@@ -108,6 +109,23 @@ def test_a_head_that_is_not_the_calibrations_is_refused(vlm, folder, tmp_path):
     shutil.copy(folder / "scorer.safetensors", folder / calibration.HEAD)
     with pytest.raises(ValueError, match=r"not the file that calibration\.json names"):
         calibration.load(folder, vlm)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda vlm, folder: (folder / calibration.NOTES).unlink(),
+        lambda vlm, folder: (folder / calibration.NOTES).write_text("{}"),
+        lambda vlm, folder: (folder / calibration.HEAD).unlink(),
+        lambda vlm, folder: write(vlm, folder, PROMISES, scorer="0" * 8),
+        lambda vlm, folder: write(vlm, folder, PROMISES, fingerprint="llava-0-0-0", vlm="/models/another"),
+    ],
+)
+def test_the_plain_part_of_an_error_names_no_file(vlm, folder, harm):
+    harm(vlm, folder)
+    with pytest.raises(LocalError, match=str(folder)) as error:
+        calibration.load(folder, vlm)
+    assert "/" not in error.value.plain
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from grip_vlm import checkpoint, strict_json
+from grip_vlm.errors import LocalError
 from grip_vlm.files import write_bytes, write_text
 from grip_vlm.goals import Auto
 from grip_vlm.sufficiency import Curve, Head
 
 FORMAT = 1
 HEAD, NOTES = "sufficiency.safetensors", "calibration.json"
+BROKEN = "the calibration of the scorer cannot be read"
 Method = Literal["learn_then_test", "betting", "conformal_risk_control"]
 
 
@@ -101,7 +103,7 @@ class Calibrated:
             command: what makes a calibration, for the message.
 
         Raises:
-            ValueError: no promise is as good as the goal; the message names those there are.
+            LocalError: no promise is as good as the goal; the message names those there are.
         """
         promises = self.notes.promised()
         certain = [promise for promise in promises if promise.confidence is not None]
@@ -114,7 +116,8 @@ class Calibrated:
             signed = [p for p in enough if p.method == "betting"]
             return max(p.price for p in signed or enough)
         there = ", ".join(dict.fromkeys(map(str, certain))) or "none"
-        raise ValueError(f"the scorer was not calibrated for the budget {goal}; its promises are: {there}. {command}")
+        plain = f"the scorer was not calibrated for the budget {goal}; its promises are: {there}"
+        raise LocalError(plain, command)
 
 
 def command_for(folder: Path, vlm: str, goal: Auto | None = None) -> str:
@@ -160,7 +163,7 @@ def read_notes(folder: Path) -> Calibration | None:
     """The promises beside a scorer, None if there are none.
 
     Raises:
-        ValueError: the file is broken or of another format.
+        LocalError: the file is broken or of another format.
     """
     path = folder / NOTES
     if not path.exists():
@@ -175,7 +178,7 @@ def read_notes(folder: Path) -> Calibration | None:
             if promise["price"] < 0:
                 raise ValueError(f"price must be at least 0, not {promise['price']}")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a calibration: {error}") from error
+        raise LocalError(BROKEN, f"{path} is not a calibration: {error}") from error
     return Calibration(**values)
 
 
@@ -186,17 +189,17 @@ def load(folder: Path, vlm: checkpoint.VLMIdentity, goal: Auto | None = None) ->
         goal: what is asked for, for the message.
 
     Raises:
-        ValueError: there is none, it is broken, or it belongs to another scorer or VLM.
+        LocalError: there is none, it is broken, or it belongs to another scorer or VLM.
     """
     notes, command = read_notes(folder), command_for(folder, vlm.name, goal)
     if notes is None:
-        raise ValueError(
-            f"the scorer in {folder} was not calibrated, so it does not know how much is enough. {command}"
-        )
+        raise LocalError("the scorer was not calibrated, so it does not know how much is enough", command)
     if notes.scorer != checkpoint.digest(folder):
-        raise ValueError(f"the calibration in {folder} belongs to other weights of the scorer. {command}")
+        raise LocalError("the calibration belongs to other weights of the scorer", command)
     if not vlm.fits(notes.fingerprint):
-        raise ValueError(f"the calibration in {folder} is for {notes.vlm!r}, not for {vlm.name!r}. {command}")
+        raise LocalError(
+            "the calibration is for another VLM", f"It is for {notes.vlm!r}, not for {vlm.name!r}. {command}"
+        )
     path = folder / HEAD
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest()[:16] != notes.head:
@@ -207,5 +210,5 @@ def load(folder: Path, vlm: checkpoint.VLMIdentity, goal: Auto | None = None) ->
         head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
         reference = Curve(tensors["reference.level"].double(), tensors["reference.slope"].double())
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path} does not load: {error}. {command}") from error
+        raise LocalError(BROKEN, f"{path} does not load: {error}. {command}") from error
     return Calibrated(notes, head.eval().requires_grad_(False), reference)

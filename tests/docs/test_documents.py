@@ -1,9 +1,12 @@
 """Documents stay true: the README's commands and its Python run, and every link leads somewhere."""
 
+import dataclasses
 import json
 import re
 import shlex
 import shutil
+import tomllib
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
@@ -102,6 +105,28 @@ def test_every_link_leads_to_a_file(document):
     for target in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(("section", "others"), [("serve", []), ("batch", ["evaluate"]), ("page", [])])
+def test_the_flags_of_a_way_to_serve_are_those_of_its_command(section, others):
+    """Up to what other programs are told."""
+    text = (ROOT / "docs" / "serving.md").read_text().partition(f"## `grip-vlm {section}`")[2].partition("\n## ")[0]
+    commands = [import_module(f"grip_vlm.commands.{name}").Command for name in (section, *others)]
+    known = {f"--{field.name.replace('_', '-')}" for command in commands for field in dataclasses.fields(command)}
+    shown = set(re.findall(r"--[a-z][a-z-]+", text.partition("**As a Hugging Face Space.**")[0]))
+    assert shown
+    assert shown <= known
+
+
+def test_the_extras_that_documents_install_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    shown = {
+        name.strip()
+        for document in DOCUMENTS
+        for names in re.findall(r"pip install [^\n]*\[([a-z, ]+)\]", document.read_text())
+        for name in names.split(",")
+    }
+    assert {"serve", "batch", "page"} <= shown <= set(extras)
 
 
 def test_the_guide_shows_the_family_it_ports_as_it_is():

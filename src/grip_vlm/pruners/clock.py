@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 
 from grip_vlm import strict_json
+from grip_vlm.errors import LocalError
 from grip_vlm.files import write_text
 from grip_vlm.vlms import Encoded, FrozenVLM
 
@@ -85,6 +86,7 @@ def curve_of(vlm: FrozenVLM, pruner: Any, folder: Path | None = None) -> CostCur
         folder: of the curves; None means ~/.cache/grip-vlm/cost.
 
     Raises:
+        LocalError: the stored curve cannot be read.
         ValueError: the VLM has no processor to prepare a picture with.
         OSError: the curve cannot be stored.
     """
@@ -98,7 +100,10 @@ def curve_of(vlm: FrozenVLM, pruner: Any, folder: Path | None = None) -> CostCur
             strict_json.check_fields(CostCurve, values["curve"])
             return CostCurve(**values["curve"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a cost curve: {error}; remove it, and it is measured again") from error
+            raise LocalError(
+                "what answers take was measured, and cannot be read",
+                f"{path} is not a cost curve: {error}; remove it, and it is measured again",
+            ) from error
     if vlm.processor is None:
         raise ValueError("a time needs a VLM with its processor, to measure what answers take; use grip_vlm.load_vlm")
     Console(stderr=True).print(f"measuring once what answers of {vlm.name} take on this device", soft_wrap=True)

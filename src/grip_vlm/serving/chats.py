@@ -146,7 +146,7 @@ def processor_inputs(vlm: FrozenVLM, conversations: Sequence[Conversation], num_
             processor_kwargs=options,
         )
     except Exception as error:  # processors and templates are code of the checkpoint's
-        raise ValueError(f"the processor of {vlm.name!r} does not take the conversations: {first(error)}") from error
+        raise ValueError(f"the processor does not take the conversations: {first(error)}") from error
     return dict(out.to(vlm.device, vlm.model.dtype))
 
 

@@ -22,7 +22,9 @@ def test_the_command_of_the_document_answers_and_its_python_prints_the_answers(c
     for row, example in zip(rows, examples, strict=False):
         example.image.save(row["image"])
     Path("questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    bash, python = (re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)[0] for language in ("bash", "python"))
+    (bash,), (python,) = (
+        re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL) for language in ("bash", "python")
+    )
     (command,) = [line for line in bash.splitlines() if line.startswith("grip-vlm")]
     cli.main(shlex.split(command, comments=True)[1:])
     assert "3 rows in answers, 60 of 588 visual tokens kept\n" in capsys.readouterr().out

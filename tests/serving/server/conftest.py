@@ -9,8 +9,14 @@ from served import serving
 
 
 @pytest.fixture(scope="session")
-def served():
-    with serving("--batch", "4") as server:
+def home(tmp_path_factory):
+    """The server's home folder: what it measures for times is stored there."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def served(home):
+    with serving("--batch", "4", HOME=str(home)) as server:
         yield server
 
 

@@ -1,5 +1,9 @@
 """The queue after a worker has ended: what was begun comes first, by itself, and not for ever."""
 
+import asyncio
+
+import pytest
+
 from grip_vlm.serving.server.dispatch import ATTEMPTS, Dispatcher, by_itself
 from grip_vlm.serving.server.messages import Ask
 from grip_vlm.serving.server.metrics import Metrics
@@ -41,3 +45,14 @@ def test_a_request_that_nobody_waits_for_is_not_begun_again():
     dispatcher.cancel(gone)
     dispatcher.put_back()
     assert list(dispatcher.queue) == [other]
+
+
+@pytest.mark.slow
+def test_where_no_worker_starts_any_more_clients_are_told_so_and_the_operator_why():
+    dispatcher = Dispatcher(ServerOptions(vlm="/no/such/vlm", pruner="random"), Metrics())
+    job = dispatcher.submit(Ask(1, [], 1.0, (), 1))
+    with pytest.raises(ValueError, match=r"no worker can be started any more: .*'/no/such/vlm'"):
+        asyncio.run(dispatcher.restart())
+    failed = job.events.get_nowait()
+    assert failed.status == 503
+    assert failed.message == "no worker can be started any more, for a reason that the server's log names"

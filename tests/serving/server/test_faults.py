@@ -149,12 +149,26 @@ def test_a_client_that_leaves_a_stream_ends_its_answer(wordy):
     before = time.monotonic()
     assert post(wordy, ask("What?", GREY)).json()["usage"]["completion_tokens"] == 400
     whole = time.monotonic() - before
+    tokens = metric(wordy, "grip_vlm_completion_tokens_total")
     with httpx.stream("POST", f"{wordy.url}/chat/completions", json=body, timeout=60) as answer:
         next(answer.iter_lines())
     before = time.monotonic()
     until(lambda: not metric(wordy, "grip_vlm_requests_running"))
     assert time.monotonic() - before < whole
-    assert metric(wordy, "grip_vlm_completion_tokens_total") == 400
+    assert metric(wordy, "grip_vlm_completion_tokens_total") == tokens
+
+
+def test_a_request_over_which_three_workers_ended_is_refused_and_the_next_is_answered(wordy):
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(post, wordy, ask("What?", GREY))
+        for _ in range(3):
+            until(lambda: metric(wordy, "grip_vlm_requests_running"))
+            wordy.worker().kill()
+            until(lambda: httpx.get(f"{wordy.root}/health").status_code == 503)
+    refused = asked.result()
+    assert refused.status_code == 503
+    assert refused.json()["error"]["message"] == "the worker ended 3 times while it answered this request"
+    assert post(wordy, ask("What?", GREY)).json()["usage"]["completion_tokens"] == 400
 
 
 def test_requests_beyond_the_queue_are_told_to_come_again(scenes):

@@ -65,6 +65,7 @@ def test_a_data_uri_gives_its_bytes():
     ("url", "words"),
     [
         ("data:image/png;base64,!", "is not base64"),
+        ("data:image/png,\ud800", "is not text"),
         ("data:text/html;base64,AAAA", "has the type 'text/html'"),
         ("data:image/png;base64,AAAA", "is not an image"),
         ("data:", "a data URI is"),

@@ -1,7 +1,5 @@
 """The questions of a batch job: JSON lines or Parquet, cut into parts, and read again one part at a time."""
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from PIL import Image
 from grip_vlm import strict_json
 from grip_vlm.benchmarks.data import find_image
 from grip_vlm.images import open_image
+from grip_vlm.serving.data_uri import decoded, is_data_uri
 
 LINE = 2**26  # bytes: a line may carry a photograph in base64
 KINDS = (".parquet", ".jsonl")
@@ -143,7 +142,7 @@ def image_of(value: Any, folder: Path) -> Image.Image:
     """The image that a row names or holds.
 
     Args:
-        value: a path, absolute or relative to `folder` or to `images` in it; a data URI in base64; the bytes of an
+        value: a path, absolute or relative to `folder` or to `images` in it; a data URI; the bytes of an
             image file; or {"bytes": ..., "path": ...}, as the `datasets` library writes it.
 
     Raises:
@@ -155,8 +154,8 @@ def image_of(value: Any, folder: Path) -> Image.Image:
         return open_image("image", content=value)
     if not isinstance(value, str) or not value:
         raise ValueError('image must be a path, a data URI or the bytes of an image file, such as "cat.png"')
-    if value.startswith("data:"):
-        return open_image("image", content=_of_uri(value))
+    if is_data_uri(value):
+        return open_image("image", content=decoded(value))
     if "://" in value:
         raise ValueError(f"images are not fetched: {value[:100]!r}; give a file, a data URI or bytes")
     return open_image(find_image(folder, value, "the row"))
@@ -164,14 +163,4 @@ def image_of(value: Any, folder: Path) -> Image.Image:
 
 def is_path(value: Any) -> bool:
     """Whether an image is the path of a file, which the output repeats."""
-    return isinstance(value, str) and not value.startswith("data:")
-
-
-def _of_uri(uri: str) -> bytes:
-    head, comma, body = uri.partition(",")
-    if not comma or not head.endswith(";base64"):
-        raise ValueError(f"a data URI is data:image/png;base64,..., not {uri[:40]!r}")
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"the data URI is not base64: {error}") from error
+    return isinstance(value, str) and not is_data_uri(value)

@@ -118,11 +118,11 @@ class Dispatcher:
                 return
             except ValueError as error:
                 reason = str(error)
-        message = f"no worker can be started any more: {reason}"
+        message = "no worker can be started any more"
         for job in self.queue:
-            job.put(Failed(job.ask.id, 503, message))
+            job.put(Failed(job.ask.id, 503, f"{message}, for a reason that the server's log names"))
         self.queue.clear()
-        raise ValueError(message)
+        raise ValueError(f"{message}: {reason}")
 
     async def end_worker(self) -> None:
         """End the worker, if there is one."""

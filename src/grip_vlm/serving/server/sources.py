@@ -1,22 +1,19 @@
 """Images of requests: data URIs, and addresses on allowed hosts, guarded against server-side request forgery."""
 
 import asyncio
-import base64
-import binascii
 import ipaddress
 import re
 import socket
 from io import BytesIO
-from urllib.parse import unquote_to_bytes
 
 import httpx
 from PIL import Image
 
+from grip_vlm.serving.data_uri import decoded, is_data_uri
 from grip_vlm.serving.server.refusal import Refusal
 
 REDIRECTS = 3
 SECONDS = 10.0  # for one image from another host, redirects included
-DATA = re.compile(r"data:(?P<type>[^,;]*)(?P<parameters>(?:;[^,;]*)*),", re.IGNORECASE)
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -48,8 +45,11 @@ class Sources:
         Raises:
             Refusal: 400 or 413.
         """
-        if url[:5].lower() == "data:":
-            content = decoded(url, where)
+        if is_data_uri(url):
+            try:
+                content = decoded(url)
+            except ValueError as error:
+                raise Refusal(400, f"{where}: {error}", where) from error
         elif url[:7].lower() == "http://" or url[:8].lower() == "https://":
             content = await self.fetched(url, where)
         else:
@@ -132,22 +132,6 @@ def is_public(address: str) -> bool:
         if ip.sixtofour is not None or ip.teredo is not None or ip in NAT64:
             return False
     return ip.is_global and not ip.is_multicast
-
-
-def decoded(url: str, where: str) -> bytes:
-    """The bytes of a data URI."""
-    header = DATA.match(url[:1000])
-    if header is None:
-        raise Refusal(400, f"{where}: a data URI is data:image/png;base64,...", where)
-    if header["type"] and not header["type"].lower().startswith(("image/", "application/octet-stream")):
-        raise Refusal(400, f"{where}: the data URI has the type {header['type'][:50]!r}, not image/...", where)
-    data = url[header.end() :]
-    if ";base64" not in header["parameters"].lower():
-        return unquote_to_bytes(data)
-    try:
-        return base64.b64decode("".join(data.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Refusal(400, f"{where}: the data URI is not base64: {error}", where) from error
 
 
 def check_image(content: bytes, where: str, max_pixels: int) -> None:

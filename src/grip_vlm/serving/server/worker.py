@@ -1,17 +1,20 @@
 """The worker process: it owns the VLM and answers one batch after another until the front process ends."""
 
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
 from grip_vlm import pruners, vlms
-from grip_vlm.budget import Budget
+from grip_vlm.budget import COUNTS, Budget
+from grip_vlm.errors import LocalError
 from grip_vlm.images import open_image
 from grip_vlm.memory import is_out_of_memory
 from grip_vlm.serving.chats import Generation, end_tokens, processor_inputs, reply_to
@@ -33,7 +36,7 @@ def work(link: Connection, options: ServerOptions) -> None:
             traceback.print_exc()
         link.send(Broken(" ".join(str(error).split()) or type(error).__name__))
         return
-    link.send(Ready(answerer.vlm.name))
+    link.send(Ready(answerer.name))
     try:
         while True:
             message = link.recv()
@@ -56,6 +59,9 @@ class Answerer:
         logging.disable_progress_bar()
         self.pruner = pruners.parse(options.method, options.vlm, 0)[1]
         self.vlm = vlms.load(options.vlm, dtype=options.dtype)
+        folder = Path(options.vlm)
+        # What clients call the VLM. Where a folder lies is not theirs to know.
+        self.name = folder.resolve().name if folder.is_dir() else options.vlm
         self.least = Budget.parse(options.least)
         self.link = link
         self.gone: set[int] = set()
@@ -102,7 +108,7 @@ class Answerer:
             # An image of another row would be taken for it.
             token = getattr(self.vlm.processor, name, None)
             if isinstance(token, str) and token and token in part["text"]:
-                raise ValueError(f"the text has {token!r}, which stands for an image in prompts of {self.vlm.name!r}")
+                raise ValueError(f"the text has {token!r}, which stands for an image in prompts of {self.name!r}")
         return part
 
     def answers(self, asks: Sequence[Ask], share: float) -> list[Done]:
@@ -111,7 +117,7 @@ class Answerer:
         longest = max(ask.max_new_tokens for ask in asks)
         config = self.vlm.model.config.get_text_config()
         for row, ask in zip(inputs["attention_mask"], asks, strict=True):
-            check_length(config, int(row.sum()) + ask.max_new_tokens - 1, self.vlm.name)
+            check_length(config, int(row.sum()) + ask.max_new_tokens - 1, self.name)
         pruner = Lowered(self.pruner, share, self.least)
         budgets = [Budget.parse(ask.budget) for ask in asks]
         rows = Rows(asks, self.vlm.processor.tokenizer, end_tokens(self.vlm), self.send, self.cancelled)
@@ -142,7 +148,10 @@ class Answerer:
 
 
 def failure(number: int, error: Exception) -> Failed:
-    """What a request is told whose answer raised an error."""
+    """What a request is told whose answer raised an error. The log has what clients should not know."""
+    if isinstance(error, LocalError):
+        print(error, file=sys.stderr, flush=True)
+        return Failed(number, 400, f"{error.plain}; give {COUNTS}")
     if isinstance(error, ValueError):
         return Failed(number, 400, str(error))
     if is_out_of_memory(error):
