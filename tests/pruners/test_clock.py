@@ -106,3 +106,12 @@ def test_inputs_alone_do_not_say_how_long_an_answer_is(store, vlm, examples):
     inputs = vlm.inputs([examples[0].image], [examples[0].question])
     with pytest.raises(ValueError, match="depends on how long answers are"):
         pruners.load("random").prune(vlm, inputs, "20ms")
+
+
+@pytest.mark.slow
+def test_inputs_for_answers_of_a_known_length_get_what_such_an_answer_gets(store, vlm, examples):
+    store({"before": 0.01, "lengths": [1, 1000], "first": [0.0, 0.1], "step": [0.002, 0.002]})
+    inputs = vlm.inputs([examples[0].image], [examples[0].question])
+    answer = vlm.answer(examples[0].image, examples[0].question, pruners.load("random"), "25ms", max_new_tokens=3)
+    pruned = pruners.load("random").prune(vlm, inputs, "25ms", new_tokens=3)
+    assert int(inputs["attention_mask"].sum() - pruned["attention_mask"].sum()) == 196 - answer.kept > 0

@@ -73,7 +73,9 @@ class BasePruner(ABC):
         _, curve, usual = clock
         lengths = [length for length in (new_tokens, usual) if length is not None]
         if not lengths:
-            raise ValueError(f"the budget {goal} depends on how long answers are; use vlm.answer with max_new_tokens")
+            raise ValueError(
+                f"the budget {goal} depends on how long answers are; give new_tokens, the most they may have"
+            )
         n = int(encoded.state.counts[row])
         text = int(encoded.prompt.attention_mask[row].sum()) - n
         k = curve.most(float(goal.seconds), n, text, min(lengths))
@@ -106,6 +108,7 @@ class BasePruner(ABC):
         per_image: bool = False,
         min_tokens: int = 1,
         positions: Positions = "original",
+        new_tokens: int | None = None,
         forward: bool = False,
     ) -> dict[str, Any]:
         """Inputs for the unmodified `model.generate(**inputs)`, with only the budget's visual tokens left.
@@ -119,6 +122,8 @@ class BasePruner(ABC):
             per_image: apply the budget to each image separately.
             min_tokens: the least number of tokens to keep, where there are so many.
             positions: "original" keeps each token's position in the full prompt; "compact" closes the gaps.
+            new_tokens: the most tokens that an answer may have. A time such as `20ms` depends on it; the answers of the
+                scorer's calibration stand in for it.
             forward: return inputs for `model(**inputs)`. Only PaliGemma's differ: `forward` counts positions from 1.
 
         Returns:
@@ -143,7 +148,7 @@ class BasePruner(ABC):
         features = None
         if units:
             part = encoded if len(units) == rows and not per_image else split(encoded, units)
-            k = allot([budgets[row] for row, _ in units], self, vlm, part).clamp(min=min_tokens)
+            k = allot([budgets[row] for row, _ in units], self, vlm, part, new_tokens).clamp(min=min_tokens)
             action = self.select(vlm, part, k.minimum(part.state.counts).to(vlm.device))
             if action.schedule is not None:
                 raise ValueError(

@@ -95,7 +95,8 @@ class GripVLM(lmms):  # type: ignore[misc]
             for first in range(0, len(members), self.batch_size):
                 batch = members[first : first + self.batch_size]
                 conversations = [self.conversation(requests[i]) for i in batch]
-                answers = reply(self.vlm, conversations, self.prune, generation, self.num_frames)
+                prune = partial(self.prune, new_tokens=generation.options["max_new_tokens"])
+                answers = reply(self.vlm, conversations, prune, generation, self.num_frames)
                 replies.update(zip(batch, answers, strict=True))
                 bar.update(len(batch))
         bar.close()

@@ -69,6 +69,7 @@ class Answerer:
         content = [{"type": "image", "image": image}, {"type": "text", "text": "What is this?"}]
         ask = Ask(0, [{"role": "user", "content": content}], options.budget, (), 1)
         self.answers([ask], 1.0)  # what cannot be answered at all is known before the first request
+        self.pruner = pruners.parse(options.method, options.vlm, 0)[1]  # a stream of `mean:5%` has no question yet
 
     def run(self, batch: Batch) -> None:
         """Answer a batch. Every request gets `Done` or `Failed`, unless it was cancelled."""
@@ -125,7 +126,13 @@ class Answerer:
         with torch.random.fork_rng(enabled=bool(asks[0].sampling)):
             if asks[0].sampling:
                 torch.manual_seed(asks[0].seed)
-            replies = reply_to(self.vlm, inputs, lambda given: pruner.prune(self.vlm, given, budgets), generation, rows)
+            replies = reply_to(
+                self.vlm,
+                inputs,
+                lambda given: pruner.prune(self.vlm, given, budgets, new_tokens=longest),
+                generation,
+                rows,
+            )
         asked = iter(pruner.asked)
         done = []
         for i, (ask, reply) in enumerate(zip(asks, replies, strict=True)):
