@@ -20,9 +20,9 @@ class Picture:
     """Of a running page."""
     out: Path = Path("docs/page.png")
     """File for the picture."""
-    width: int = 740
+    width: int = 920
     """Pixels."""
-    height: int = 800
+    height: int = 880
     """Pixels."""
 
 
@@ -38,6 +38,7 @@ def main(picture: Picture) -> None:
         page.wait_for_function("text => document.querySelector('#question textarea').value === text", arg=QUESTION)
         page.click("#ask")
         page.wait_for_selector("#pruned-card .cost:has-text('20 of 196')")
+        page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(1000)  # pictures fade in
         page.screenshot(path=picture.out)
         browser.close()
