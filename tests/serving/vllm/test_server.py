@@ -77,15 +77,20 @@ def alive(address):
         return False
 
 
-def ask(url, case, keywords):
-    """(status, text or error, tokens of the prompt) of a chat with one image."""
+def chat(case):
+    """The messages of a case with one image."""
     picture = base64.b64encode((vllm_engine.REFERENCE / case["images"][0]).read_bytes()).decode()
     question = case["prompt"].partition("<image>")[2].removesuffix("ASSISTANT:").strip()
     content = [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}},
         {"type": "text", "text": question},
     ]
-    body = {"model": "tiny", "temperature": 0, "max_tokens": 8, "messages": [{"role": "user", "content": content}]}
+    return [{"role": "user", "content": content}]
+
+
+def ask(url, case, keywords):
+    """(status, text or error, tokens of the prompt) of a chat with one image."""
+    body = {"model": "tiny", "temperature": 0, "max_tokens": 8, "messages": chat(case)}
     body |= {} if keywords is None else {"mm_processor_kwargs": keywords}
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)
@@ -104,6 +109,18 @@ def test_concurrent_requests_of_mixed_budgets_get_the_answers_of_transformers(ur
     assert [(status, text) for status, text, _ in answers] == [(200, case["text"]) for case in some]
     words = {length - len(case["kept"][0]) for case, (_, _, length) in zip(some[:4], answers[:4], strict=True)}
     assert len(words) == 1  # the usage counts kept tokens
+
+
+def test_the_request_in_the_document_gets_its_budget(url):
+    import openai
+
+    text = (vllm_engine.ROOT / "docs" / "serving.md").read_text()
+    block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "mm_processor_kwargs" in b)
+    case = next(case for case in cases("llava", "mixed") if case["budget"] == "5%")
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    code = block.strip().replace("llava-hf/llava-1.5-7b-hf", "tiny")
+    answer = eval(code, {"client": client, "messages": chat(case)})
+    assert answer.usage.prompt_tokens == ask(url, case, {"budget": "5%"})[2]
 
 
 def test_a_request_without_a_budget_gets_that_of_the_server(url):
