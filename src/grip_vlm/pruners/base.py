@@ -144,8 +144,7 @@ class BasePruner(ABC):
         if len(budgets) != rows:
             raise ValueError(f"{len(budgets)} budgets for {rows} rows; give one for all rows, or one for each")
         units = units_of(encoded.state, per_image)
-        mask = torch.zeros_like(encoded.state.visual_mask)
-        features = None
+        whole = Action(torch.zeros_like(encoded.state.visual_mask))
         if units:
             part = encoded if len(units) == rows and not per_image else split(encoded, units)
             k = allot([budgets[row] for row, _ in units], self, vlm, part, new_tokens).clamp(min=min_tokens)
@@ -156,13 +155,8 @@ class BasePruner(ABC):
                     "vlm.answer(image, question, pruner, budget), or vlm.respond(encoded, pruner.select(...)) in place "
                     "of prune() and generate()"
                 )
-            if action.features is not None:
-                features = encoded.prompt.visual.clone()
-            for unit, (row, tokens) in enumerate(units):
-                mask[row, tokens] = action.mask[unit, : len(tokens)]
-                if features is not None and action.features is not None:
-                    features[row, tokens] = action.features[unit, : len(tokens)]
-        return vlm.pruned(encoded.prompt, Action(mask, features), positions=positions, forward=forward)
+            whole = joined(action, encoded, units)
+        return vlm.pruned(encoded.prompt, whole, positions=positions, forward=forward)
 
 
 class Untrained(BasePruner):
@@ -190,6 +184,17 @@ def units_of(state: State, per_image: bool) -> list[tuple[int, Tensor]]:
         unit = torch.where(mask, image if per_image else torch.zeros_like(image), -1)  # (N,) of each token
         units += [(row, (unit == i).nonzero()[:, 0]) for i in range(int(unit.max()) + 1 if mask.any() else 0)]
     return units
+
+
+def joined(action: Action, encoded: Encoded, units: Sequence[tuple[int, Tensor]]) -> Action:
+    """The action on a batch from the one on its units, each of which is a row there."""
+    mask = torch.zeros_like(encoded.state.visual_mask)
+    features = None if action.features is None else encoded.prompt.visual.clone()
+    for unit, (row, tokens) in enumerate(units):
+        mask[row, tokens] = action.mask[unit, : len(tokens)]
+        if features is not None and action.features is not None:
+            features[row, tokens] = action.features[unit, : len(tokens)]
+    return Action(mask, features)
 
 
 def split(encoded: Encoded, units: Sequence[tuple[int, Tensor]]) -> Encoded:
