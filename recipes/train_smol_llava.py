@@ -46,7 +46,7 @@ class Config:
     tower_images: int = 32
     align_steps: int = 300
     align_images: int = 16
-    answer_steps: int = 4000
+    answer_steps: int = 3000
     answers: Answers = field(default_factory=Answers)
     rank: int = 16
     text_length: int = 200
@@ -99,7 +99,8 @@ def main(config: Config) -> None:
         for layer in language.layers:
             layer.compile(dynamic=False)
     packer = Packer(base.tokenizer, config.text_length)
-    plan = Plan(config.out, "answers", config.answer_steps, warmup=50, save_every=25)
+    # Every tenth step is one on own words: a log of every ninth shows both kinds.
+    plan = Plan(config.out, "answers", config.answer_steps, warmup=50, save_every=25, log_every=9)
     train_answers(plan, tower, projector, language, packer, own, config.answers, config.seed)
     write_parts(
         config.out / "parts",

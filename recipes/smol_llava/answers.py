@@ -6,6 +6,7 @@ them. Most steps show few visual tokens (`thinning.py`), some all of them.
 
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from smol_llava.align import Projector, features
 from smol_llava.language import Language
 from smol_llava.loop import Plan, Step, run
 from smol_llava.measure import Reader, summary
+from smol_llava.notes import note
 from smol_llava.own_words import words_loss
 from smol_llava.packing import IGNORE, Packed, Packer, assemble
 from smol_llava.thinning import PATCHES, thinned
@@ -33,10 +35,10 @@ class Answers:
     """How stage c is run."""
 
     images: int = 8
-    counts: tuple[int, ...] = (32, 96, 96, 160, 160, 160, 576)
+    counts: tuple[int, ...] = (48, 96, 96, 160, 160, 160, 576)
     """visual tokens shown, drawn anew for every step"""
-    first: float = 0.3
-    """share of the steps that ask for single facts only"""
+    first: float = 0.2
+    """share of the steps that take notes only, and never show all visual tokens"""
     update_rate: float = 1e-3
     projector_rate: float = 1e-3
     check_every: int = 200
@@ -44,14 +46,13 @@ class Answers:
     """of each task, when dev is looked at"""
 
 
-def asked_of(scene: Scene, rng: np.random.Generator, single: bool) -> list[Question]:
-    """Questions in the order in which they are packed: lessons alone, or every second one a task's."""
-    taught = lessons(scene, rng)
-    if single:
-        return taught
-    tasks = questions(scene, rng)
-    both = [question for pair in zip(tasks, taught, strict=False) for question in pair]
-    return [*both, *tasks[len(taught) :], *taught[len(tasks) :]]
+def asked_of(scene: Scene, rng: np.random.Generator, first: bool) -> list[Question]:
+    """Questions in the order in which they are packed: notes alone, or a task's question, a lesson and a note in turn."""
+    if first:
+        return [note(lesson) for lesson in lessons(scene, rng, tries=80)]
+    tasks, taught = questions(scene, rng), lessons(scene, rng, tries=40)
+    turns = zip_longest(tasks, taught[::2], map(note, taught[1::2]))
+    return [question for turn in turns for question in turn if question is not None]
 
 
 def answer_loss(language: Language, hidden: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
@@ -91,9 +92,10 @@ def train_answers(
         if number % WORDS_EVERY == WORDS_EVERY - 1:
             return words_step(rng)
         scenes = [compose("train", number * config.images + i) for i in range(config.images)]
-        single = number < config.first * plan.steps
-        asked = [packer.fitting(asked_of(scene, rng, single)) for scene in scenes]
-        asked, kept = thinned(scenes, asked, int(rng.choice(config.counts)), rng)
+        first = number < config.first * plan.steps
+        asked = [packer.fitting(asked_of(scene, rng, first)) for scene in scenes]
+        counts = [count for count in config.counts if count < PATCHES or not first]
+        asked, kept = thinned(scenes, asked, int(rng.choice(counts)), rng)
         packed = packer.pack(asked)
         values = pixels(np.stack([scene.pixels for scene in scenes]), rng)
         visual = projector(features(tower, values))

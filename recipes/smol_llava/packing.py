@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from grip_vlm.benchmarks.spread import Question
+from smol_llava import notes
 
 IGNORE = -100
 BEFORE = "<|im_start|>user\n"
@@ -42,7 +43,9 @@ class Packer:
         return self.known[text]
 
     def written(self, question: Question) -> tuple[list[int], list[int]]:
-        """Tokens of the prompt behind the image, and of the answer."""
+        """Tokens of the prompt behind the image, and of the answer; a note has neither the template nor an end."""
+        if question.task == notes.TASK:
+            return self.tokens(f"\n{question.text}\n"), self.tokens(question.answer)
         prompt = f"\n{question.text}{END}\n<|im_start|>assistant\n"
         return self.tokens(prompt), [*self.tokens(question.answer), *self.tokens(END)]
 

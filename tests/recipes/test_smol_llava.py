@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import tower_probe
 import train_smol_llava as recipe
 from grip_vlm import vlms
-from grip_vlm.benchmarks.spread import Question, compose, lessons, questions
+from grip_vlm.benchmarks.spread import TASKS, Question, compose, lessons, questions
 from grip_vlm.files import replace_folder
 from grip_vlm.training.state import read_counters
 from grip_vlm.vlms import assemble as assembly
@@ -26,6 +26,7 @@ from smol_llava.language import Language
 from smol_llava.lighten import lighten
 from smol_llava.loop import Plan, Step, run
 from smol_llava.lowrank import LowRank
+from smol_llava.notes import note
 from smol_llava.packing import IGNORE, Packer, assemble
 from smol_llava.tower import crops, layer_step, near, pixels, watch
 from smol_llava.train_tower import batch, train_tower
@@ -142,6 +143,29 @@ def test_only_answers_are_taught_and_what_does_not_fit_is_left_out(packer):
 
 
 # ---- the tower -----------------------------------------------------------------------------------------------------
+
+
+def test_a_note_asks_the_same_without_function_words():
+    lesson = Question("What is the third letter of the text on the red sign?", "b", "lesson", "character", ((1, 2),))
+    taken = note(lesson)
+    assert (taken.text, taken.answer, taken.units) == ("third letter text red sign", "b", ((1, 2),))
+
+
+def test_a_note_is_packed_without_the_template_and_only_its_answer_is_taught(packer):
+    taken = note(Question("Which shape is red?", "star", "lesson", "shape"))
+    packed = packer.pack([[taken]])
+    prompt, answer = packer.tokens("\nshape red\n"), packer.tokens("star")
+    end = len(prompt) + len(answer)
+    assert packed.ids[0, :end].tolist() == [*prompt, *answer] and not packed.segment[0, end:].any()
+    assert packed.target[0, len(prompt) - 1 : end - 1].tolist() == answer
+    assert (packed.target != IGNORE).sum() == len(answer)
+
+
+def test_the_first_steps_take_notes_and_later_ones_ask_all_three_kinds():
+    scene, rng = compose("train", 4), np.random.default_rng(0)
+    assert {question.task for question in answers.asked_of(scene, rng, first=True)} == {"note"}
+    later = [question.task for question in answers.asked_of(scene, rng, first=False)]
+    assert "lesson" in later[:3] and "note" in later[:3] and later[0] in TASKS
 
 
 def test_the_tower_as_trained_is_the_plain_one():
