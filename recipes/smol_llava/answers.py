@@ -35,6 +35,7 @@ class Answers:
     """How stage c is run."""
 
     images: int = 8
+    """of a step; half as many in a step that shows all visual tokens"""
     counts: tuple[int, ...] = (48, 96, 96, 160, 160, 160, 576)
     """visual tokens shown, drawn anew for every step"""
     first: float = 0.2
@@ -47,7 +48,7 @@ class Answers:
 
 
 def asked_of(scene: Scene, rng: np.random.Generator, first: bool) -> list[Question]:
-    """Questions in the order in which they are packed: notes alone, or a task's question, a lesson and a note in turn."""
+    """Questions in the order in which they are packed: notes alone, or a question, a lesson and a note in turn."""
     if first:
         return [note(lesson) for lesson in lessons(scene, rng, tries=80)]
     tasks, taught = questions(scene, rng), lessons(scene, rng, tries=40)
@@ -91,11 +92,12 @@ def train_answers(
         rng = np.random.default_rng([seed, 3, number])
         if number % WORDS_EVERY == WORDS_EVERY - 1:
             return words_step(rng)
-        scenes = [compose("train", number * config.images + i) for i in range(config.images)]
         first = number < config.first * plan.steps
+        count = int(rng.choice([count for count in config.counts if count < PATCHES or not first]))
+        images = config.images if count < PATCHES else config.images // 2
+        scenes = [compose("train", number * config.images + i) for i in range(images)]
         asked = [packer.fitting(asked_of(scene, rng, first)) for scene in scenes]
-        counts = [count for count in config.counts if count < PATCHES or not first]
-        asked, kept = thinned(scenes, asked, int(rng.choice(counts)), rng)
+        asked, kept = thinned(scenes, asked, count, rng)
         packed = packer.pack(asked)
         values = pixels(np.stack([scene.pixels for scene in scenes]), rng)
         visual = projector(features(tower, values))

@@ -12,11 +12,12 @@ from grip_vlm.benchmarks.spread import VOCABULARIES, compose
 from grip_vlm.benchmarks.spread.labels import present
 from smol_llava.build import TowerSize, build_tower
 from smol_llava.loop import Plan, Step, run
-from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, near, pixels, varied, watch
+from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, near, pixels, place_loss, varied, watch
 from tiny_llava.muon import Muon
 
 RATE = 3e-3
 FAR = 1.0  # weight of attention to what is far
+WHERE = 1.0  # weight of the patch's own place
 CLS = 0.3  # weight of what CLS says
 CROPPED = 0.85  # share of the steps, the first ones, that show quarters of images
 
@@ -69,9 +70,11 @@ def train_tower(plan: Plan, size: TowerSize, images: int, seed: int, fast: bool 
         )
         loss, right, labelled = local_loss(heads.local(seen.patches), labels)
         cls = F.binary_cross_entropy_with_logits(heads.anywhere(seen.cls), anywhere)
+        place = place_loss(heads.place(seen.patches), labels, shown, size.grid)
         far = seen.far.mean()
         fields = " ".join(shares(right, labelled))
-        return Step(loss + CLS * cls + FAR * far, lambda: f"local {loss:.3f} cls {cls:.4f} far {far:.5f} {fields}")
+        total = loss + WHERE * place + CLS * cls + FAR * far
+        return Step(total, lambda: f"local {loss:.3f} place {place:.4f} cls {cls:.4f} far {far:.5f} {fields}")
 
     modules: dict[str, nn.Module] = {"tower": tower, "heads": heads}
     run(plan, modules, optimizers(modules), step_of, lambda number: accuracy(tower, heads, "dev", 48))

@@ -52,10 +52,15 @@ def folder(killed, tmp_path):
     return shutil.copytree(killed, tmp_path / "copy")
 
 
+def listen():
+    """Ctrl-C is heard even where the tests run in the background of a shell, which has what it starts ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "word", "code"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)])
 def test_a_killed_run_goes_on_and_says_at_its_end_that_it_can_go_on_again(sent, word, code, vlm_dir, folder):
-    process = start(vlm_dir, folder / "run", "--steps 100000")
+    process = start(vlm_dir, folder / "run", "--steps 100000", preexec_fn=listen)
     assert process.stderr.readline().startswith("resuming warmup at step ")
     wait_for(folder / ".run.lock")
     process.send_signal(getattr(signal, sent))

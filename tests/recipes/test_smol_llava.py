@@ -20,7 +20,7 @@ from grip_vlm.training.state import read_counters
 from grip_vlm.vlms import assemble as assembly
 from smol_llava import answers, export, measure, own_words, probe, thinning
 from smol_llava.align import Projector, align
-from smol_llava.build import TowerSize, build_tower, embeddings, llava_config
+from smol_llava.build import TowerSize, build_tower, embeddings, grid_waves, llava_config
 from smol_llava.compute import fastest
 from smol_llava.language import Language
 from smol_llava.lighten import lighten
@@ -28,7 +28,7 @@ from smol_llava.loop import Plan, Step, run
 from smol_llava.lowrank import LowRank
 from smol_llava.notes import note
 from smol_llava.packing import IGNORE, Packer, assemble
-from smol_llava.tower import crops, layer_step, near, pixels, watch
+from smol_llava.tower import PLACE, crops, layer_step, near, pixels, place_loss, watch
 from smol_llava.train_tower import batch, train_tower
 
 pytestmark = pytest.mark.slow
@@ -156,7 +156,8 @@ def test_a_note_is_packed_without_the_template_and_only_its_answer_is_taught(pac
     packed = packer.pack([[taken]])
     prompt, answer = packer.tokens("\nshape red\n"), packer.tokens("star")
     end = len(prompt) + len(answer)
-    assert packed.ids[0, :end].tolist() == [*prompt, *answer] and not packed.segment[0, end:].any()
+    assert packed.ids[0, :end].tolist() == [*prompt, *answer]
+    assert not packed.segment[0, end:].any()
     assert packed.target[0, len(prompt) - 1 : end - 1].tolist() == answer
     assert (packed.target != IGNORE).sum() == len(answer)
 
@@ -165,7 +166,8 @@ def test_the_first_steps_take_notes_and_later_ones_ask_all_three_kinds():
     scene, rng = compose("train", 4), np.random.default_rng(0)
     assert {question.task for question in answers.asked_of(scene, rng, first=True)} == {"note"}
     later = [question.task for question in answers.asked_of(scene, rng, first=False)]
-    assert "lesson" in later[:3] and "note" in later[:3] and later[0] in TASKS
+    assert later[0] in TASKS
+    assert set(later[1:3]) == {"lesson", "note"}
 
 
 def test_the_tower_as_trained_is_the_plain_one():
@@ -190,6 +192,14 @@ def test_a_crop_is_a_square_of_patches_inside_the_image():
         assert (rows == rows[:1, :1] + torch.arange(12)[:, None]).all()
         assert (columns == columns[:1, :1] + torch.arange(12)).all()
         assert int(shown.max()) < 576
+
+
+def test_a_patch_is_asked_where_it_is_in_the_whole_image_and_not_in_the_crop():
+    grid, labels = 4, torch.ones(1, 16, 6, dtype=torch.long)
+    waves, lower = grid_waves(grid, PLACE), torch.arange(8, 16)[None]
+    assert place_loss(waves[None], labels, None, grid) == 0
+    assert place_loss(waves[None, 8:], labels[:, 8:], lower, grid) == 0
+    assert place_loss(waves[None, :8], labels[:, 8:], lower, grid) > 0.01
 
 
 def test_near_is_a_window_around_a_patch_without_cls():
