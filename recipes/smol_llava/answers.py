@@ -93,11 +93,11 @@ def train_answers(
         if number % WORDS_EVERY == WORDS_EVERY - 1:
             return words_step(rng)
         first = number < config.first * plan.steps
-        count = int(rng.choice([count for count in config.counts if count < PATCHES or not first]))
-        images = config.images if count < PATCHES else config.images // 2
+        tokens = int(rng.choice([count for count in config.counts if count < PATCHES or not first]))
+        images = config.images if tokens < PATCHES else config.images // 2
         scenes = [compose("train", number * config.images + i) for i in range(images)]
         asked = [packer.fitting(asked_of(scene, rng, first)) for scene in scenes]
-        asked, kept = thinned(scenes, asked, count, rng)
+        asked, kept = thinned(scenes, asked, tokens, rng)
         packed = packer.pack(asked)
         values = pixels(np.stack([scene.pixels for scene in scenes]), rng)
         visual = projector(features(tower, values))

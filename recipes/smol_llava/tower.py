@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel
 
 from grip_vlm.benchmarks.spread import PRESENT, VOCABULARIES
-from smol_llava.build import MEAN, STD, embeddings, encoder_layers, grid_waves
+from smol_llava.build import MEAN, STD, embeddings, encoder_layers
 
 WINDOW = 3  # patches to each side that attention may reach for nothing
 PLACE = 16  # waves that say where a patch is
@@ -144,22 +144,27 @@ def finish(layer: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
     return x + layer.mlp(layer.layer_norm2(x))
 
 
-def place_loss(said: Tensor, labels: Tensor, shown: Tensor | None, grid: int) -> Tensor:
-    """Squared error of where patches are; things count ten times as much as background, as in `local_loss`.
+def weight_of(labels: Tensor) -> Tensor:
+    """Things count ten times as much as background: (B, N, fields) -> (B, N)."""
+    return 0.1 + 0.9 * (labels[..., 0] > 0).float()
+
+
+def place_loss(said: Tensor, labels: Tensor, waves: Tensor, shown: Tensor | None) -> Tensor:
+    """Weighted squared error of where patches are.
 
     Args:
         said: (B, N or K, PLACE).
         labels: (B, N or K, fields).
+        waves: `grid_waves` of the whole image, (N, PLACE).
         shown: as in `watch`.
     """
-    waves = grid_waves(grid, PLACE)  # (N, PLACE)
     target = waves if shown is None else waves[shown]  # (N, PLACE) or (B, K, PLACE)
-    weight = 0.1 + 0.9 * (labels[..., 0] > 0).float()
+    weight = weight_of(labels)  # (B, N or K)
     return ((said - target).square().mean(-1) * weight).sum() / weight.sum()
 
 
 def local_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted cross-entropy over the fields; things count ten times as much as background.
+    """Weighted cross-entropy over the fields.
 
     Args:
         logits: (B, N, sum of FIELDS).
@@ -168,7 +173,7 @@ def local_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         The loss, and of each field how many patches are right and how many have a label, (fields,) each.
     """
-    weight = 0.1 + 0.9 * (labels[..., 0] > 0).float()  # (B, N)
+    weight = weight_of(labels)  # (B, N)
     total, right, labelled = logits.new_zeros(()), [], []
     for i, part in enumerate(logits.split(FIELDS, dim=-1)):
         loss = F.cross_entropy(part.transpose(1, 2), labels[..., i], reduction="none")

@@ -10,9 +10,21 @@ from transformers import CLIPVisionModel
 
 from grip_vlm.benchmarks.spread import VOCABULARIES, compose
 from grip_vlm.benchmarks.spread.labels import present
-from smol_llava.build import TowerSize, build_tower
+from smol_llava.build import TowerSize, build_tower, grid_waves
 from smol_llava.loop import Plan, Step, run
-from smol_llava.tower import FIELDS, Heads, crops, layer_step, local_loss, near, pixels, place_loss, varied, watch
+from smol_llava.tower import (
+    FIELDS,
+    PLACE,
+    Heads,
+    crops,
+    layer_step,
+    local_loss,
+    near,
+    pixels,
+    place_loss,
+    varied,
+    watch,
+)
 from tiny_llava.muon import Muon
 
 RATE = 3e-3
@@ -55,6 +67,7 @@ def train_tower(plan: Plan, size: TowerSize, images: int, seed: int, fast: bool 
             parameter.requires_grad_(False)
     layer = torch.compile(layer_step, dynamic=False) if fast else layer_step
     part, window, whole = size.grid // 2, near(size.grid // 2), near(size.grid)
+    waves = grid_waves(size.grid, PLACE)  # (N, PLACE)
 
     def step_of(number: int) -> Step:
         rng, cropped = np.random.default_rng([seed, 1, number]), number < CROPPED * plan.steps
@@ -70,7 +83,7 @@ def train_tower(plan: Plan, size: TowerSize, images: int, seed: int, fast: bool 
         )
         loss, right, labelled = local_loss(heads.local(seen.patches), labels)
         cls = F.binary_cross_entropy_with_logits(heads.anywhere(seen.cls), anywhere)
-        place = place_loss(heads.place(seen.patches), labels, shown, size.grid)
+        place = place_loss(heads.place(seen.patches), labels, waves, shown)
         far = seen.far.mean()
         fields = " ".join(shares(right, labelled))
         total = loss + WHERE * place + CLS * cls + FAR * far

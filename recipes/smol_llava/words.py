@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from grip_vlm.benchmarks.spread import VOCABULARIES
+from smol_llava.tower import weight_of
 
 PLAIN = {"photograph": "photo", "character": "letter", "shaft": "arrow", "head": "arrow head", "bar top": "top"}
 SHARPNESS, BIAS = 20.0, -4.0  # of the cosine between a patch and a word
@@ -47,5 +48,5 @@ def naming_loss(visual: Tensor, points: Tensor, labels: Tensor) -> Tensor:
     ]
     target = torch.cat(hot, dim=-1).float()  # (B, N, classes)
     logits = SHARPNESS * F.normalize(visual.float(), dim=-1) @ points.T + BIAS
-    weight = 0.1 + 0.9 * (labels[..., 0] > 0).float()[..., None]
+    weight = weight_of(labels)[..., None]  # (B, N, 1)
     return (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight).mean()

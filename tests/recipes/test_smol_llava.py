@@ -142,9 +142,6 @@ def test_only_answers_are_taught_and_what_does_not_fit_is_left_out(packer):
     assert packer.tokenizer.decode(told) == "red<|im_end|>" * 2
 
 
-# ---- the tower -----------------------------------------------------------------------------------------------------
-
-
 def test_a_note_asks_the_same_without_function_words():
     lesson = Question("What is the third letter of the text on the red sign?", "b", "lesson", "character", ((1, 2),))
     taken = note(lesson)
@@ -168,6 +165,9 @@ def test_the_first_steps_take_notes_and_later_ones_ask_all_three_kinds():
     later = [question.task for question in answers.asked_of(scene, rng, first=False)]
     assert later[0] in TASKS
     assert set(later[1:3]) == {"lesson", "note"}
+
+
+# ---- the tower -----------------------------------------------------------------------------------------------------
 
 
 def test_the_tower_as_trained_is_the_plain_one():
@@ -197,9 +197,9 @@ def test_a_crop_is_a_square_of_patches_inside_the_image():
 def test_a_patch_is_asked_where_it_is_in_the_whole_image_and_not_in_the_crop():
     grid, labels = 4, torch.ones(1, 16, 6, dtype=torch.long)
     waves, lower = grid_waves(grid, PLACE), torch.arange(8, 16)[None]
-    assert place_loss(waves[None], labels, None, grid) == 0
-    assert place_loss(waves[None, 8:], labels[:, 8:], lower, grid) == 0
-    assert place_loss(waves[None, :8], labels[:, 8:], lower, grid) > 0.01
+    assert place_loss(waves[None], labels, waves, None) == 0
+    assert place_loss(waves[None, 8:], labels[:, 8:], waves, lower) == 0
+    assert place_loss(waves[None, :8], labels[:, 8:], waves, lower) > 0.01
 
 
 def test_near_is_a_window_around_a_patch_without_cls():
